@@ -1,0 +1,65 @@
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_LINE_BYTES 2048
+
+static atomic_int log_level = LOG_INFO;
+static pthread_mutex_t log_name_lock = PTHREAD_MUTEX_INITIALIZER;
+static char log_name[64] = "surf"; /* protected by log_name_lock */
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&log_level, level, memory_order_relaxed);
+}
+
+void log_set_name(const char *name)
+{
+    pthread_mutex_lock(&log_name_lock);
+    snprintf(log_name, sizeof log_name, "%s", name);
+    pthread_mutex_unlock(&log_name_lock);
+}
+
+int log_enabled(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&log_level, memory_order_relaxed);
+}
+
+void log_write(enum log_level level, const char *module, const char *format, ...)
+{
+    static const char *const words[] = {"DEBUG", "INFO", "WARN", "ERROR"};
+    if (!log_enabled(level))
+        return;
+    struct timespec now;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+
+    char line[LOG_LINE_BYTES];
+    size_t room = sizeof line - 1; /* one for the newline */
+    size_t at = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &parts);
+    pthread_mutex_lock(&log_name_lock);
+    int wrote = snprintf(line + at, room - at, ".%03ldZ %s %s %s: ", now.tv_nsec / 1000000, log_name, words[level], module);
+    pthread_mutex_unlock(&log_name_lock);
+    if (wrote > 0)
+        at += (size_t)wrote < room - at ? (size_t)wrote : room - at - 1;
+    size_t message = at;
+    va_list args;
+    va_start(args, format);
+    wrote = vsnprintf(line + at, room - at, format, args);
+    va_end(args);
+    if (wrote > 0)
+        at += (size_t)wrote < room - at ? (size_t)wrote : room - at - 1;
+    for (size_t i = message; i < at; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[at++] = '\n';
+    if (write(STDERR_FILENO, line, at) < 0)
+        return; /* nowhere to say so */
+}

@@ -1,0 +1,72 @@
+/* channel.h: a connection of a threaded program to one address, shared by all its threads. No thread of its own in the
+ * way: the calling thread writes the socket itself and reads it itself when it is the only one that waits, because a
+ * hop to another thread costs more than the rest of a call (docs/PERFORMANCE.md).
+ *
+ * Among the threads that wait on one channel, one is its reader: it polls and reads the socket and completes whichever
+ * calls the bytes answer. When it has its own answer it hands the role to another waiter, through that waiter's eventfd.
+ * Calls that were started and not (or no longer) waited for are completed by whoever reads next; a process-wide helper
+ * thread reads channels on which calls are outstanding and nobody waits.
+ *
+ * Thread-safe throughout. Deadlines are clock_boot_ns times.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/bytes.h"
+#include "rpc/address.h"
+
+struct rpc_channel;
+
+/* Breaks waits from another thread (a FUSE interrupt). Once fired it stays fired. */
+struct rpc_cancel;
+struct rpc_cancel *rpc_cancel_new(void);
+void rpc_cancel_fire(struct rpc_cancel *c);
+bool rpc_cancel_fired(const struct rpc_cancel *c);
+void rpc_cancel_free(struct rpc_cancel *c); /* only when no wait uses it */
+
+struct rpc_channel_options {
+    struct rpc_address address;
+    struct slice hello;
+    enum err (*on_hello)(void *context, struct slice hello, struct err_text *why);
+    void *context;
+    int64_t connect_timeout_ns;
+};
+
+/* Connects lazily: at the first call, and again at the first call after the connection broke. Never fails. */
+struct rpc_channel *rpc_channel_new(const struct rpc_channel_options *options);
+/* Ends calls under way with ERR_CLOSED. Nobody may be using the channel afterwards. */
+void rpc_channel_free(struct rpc_channel *c);
+const char *rpc_channel_address(const struct rpc_channel *c);
+
+/* One call; the caller embeds or allocates it. Between rpc_call_start and its end it belongs to the channel. */
+struct rpc_call;
+
+/* Up to this many slices are gathered as the payload, without a copy; they must live until rpc_call_start returns. */
+#define RPC_PAYLOAD_SLICES 64u
+
+/* Sends the request (blocking only while the socket's buffer is full, until the deadline or cancel). Errors in
+ * connecting or sending end the call at once, they are found by rpc_call_wait. Never NULL. */
+struct rpc_call *rpc_call_start(struct rpc_channel *c, uint16_t method, struct slice message,
+                                const struct slice *payload, size_t payload_count, int64_t deadline_ns,
+                                struct rpc_cancel *cancel);
+
+/* Waits until one of the calls that are not NULL has ended, or the deadline, or cancel: ERR_OK and *ret_index, or
+ * ERR_TIMEOUT, ERR_CANCELLED (the calls stay under way). Several channels at once are the point of it. */
+enum err rpc_call_wait_any(struct rpc_call *const *calls, size_t count, int64_t deadline_ns, struct rpc_cancel *cancel,
+                           size_t *ret_index) MUST_USE;
+/* Of an ended call: the server's status, or UNREACHABLE, CLOSED, TIMEOUT, CANCELLED, PROTOCOL from here. The slices
+ * live until rpc_call_free. */
+enum err rpc_call_result(const struct rpc_call *call, struct slice *ret_message, struct slice *ret_payload) MUST_USE;
+/* Lets go of a call, ended or not; one that is under way is finished in the background and its answer dropped, or, when
+ * `finished` is not NULL, handed to it (on an unspecified thread; it must not block), exactly once. */
+void rpc_call_free(struct rpc_call *call);
+void rpc_call_abandon(struct rpc_call *call, void (*finished)(void *context, enum err status, struct slice message),
+                      void *context);
+
+/* start + wait + result in one, for the common case. *ret_call is to be freed by the caller after use of the slices;
+ * it is set whenever the return value is the server's status (also not ERR_OK, for the error detail in the message),
+ * NULL otherwise. */
+enum err rpc_channel_call(struct rpc_channel *c, uint16_t method, struct slice message, const struct slice *payload,
+                          size_t payload_count, int64_t deadline_ns, struct rpc_cancel *cancel,
+                          struct rpc_call **ret_call, struct slice *ret_message,
+                          struct slice *ret_payload) MUST_USE;

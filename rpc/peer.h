@@ -1,0 +1,35 @@
+/* peer.h: a connection of a libuv program to one address, kept up by itself. Loop thread only.
+ *
+ * Connects at the first use and reconnects with back-off (10 ms doubling to 1 s). One-way sends while not connected, or
+ * over the backlog limit of 16 MiB, are dropped and counted: callers (raft) repeat anyway. Calls while not connected
+ * wait for the connection until their deadline. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "rpc/address.h"
+#include "base/bytes.h"
+
+struct rpc_peer;
+
+struct rpc_response {
+    enum err status;       /* the server's, or UNREACHABLE, CLOSED, TIMEOUT, PROTOCOL from here */
+    struct slice message, payload; /* borrowed for the duration of the callback */
+};
+typedef void (*rpc_peer_done)(void *context, const struct rpc_response *response);
+
+struct rpc_peer *rpc_peer_new(uv_loop_t *loop, const struct rpc_address *address, struct slice hello,
+                              enum err (*on_hello)(void *context, struct slice hello, struct err_text *why),
+                              void *context);
+void rpc_peer_set_hello(struct rpc_peer *p, struct slice hello); /* for the next connection */
+bool rpc_peer_connected(const struct rpc_peer *p);
+/* message and payload are copied or written before it returns. */
+void rpc_peer_send(struct rpc_peer *p, uint16_t method, struct slice message, struct slice payload);
+/* done is called exactly once and never inline. deadline on clock_boot_ns. */
+void rpc_peer_call(struct rpc_peer *p, uint16_t method, struct slice message, struct slice payload,
+                   int64_t deadline_ns, rpc_peer_done done, void *context);
+/* Drops the connection; calls under way end with ERR_CLOSED. Reconnects at the next use. */
+void rpc_peer_disconnect(struct rpc_peer *p);
+/* Ends calls with ERR_CLOSED, closes, frees; safe at any time on the loop. */
+void rpc_peer_free(struct rpc_peer *p);

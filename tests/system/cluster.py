@@ -1,0 +1,226 @@
+"""Real nodes and real mounts for the system tests: processes that we started, ended by pid, and mounts that are undone even
+when a test fails. Nothing here sleeps where it can await a condition."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("SURF_BIN", ROOT / "build" / "release" / "bin"))
+# Sanitized binaries are several times slower; waits stretch with them.
+PATIENCE = float(os.environ.get("SURF_PATIENCE", "1"))
+
+
+def wait_until(what, condition, seconds=20):
+    """The first true value of condition(), polled; fails with `what` otherwise."""
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds * PATIENCE:.0f} s for {what}")
+        time.sleep(0.01)
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+class Process:
+    """One process in its own session, with a log file."""
+
+    def __init__(self, name, command, log, env=None):
+        self.name, self.command, self.log = name, [str(c) for c in command], pathlib.Path(log)
+        with open(self.log, "ab") as out:
+            self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def signal(self, number):
+        if self.running():
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.popen.wait(20 * PATIENCE)
+
+    def terminate(self, seconds=30):
+        """SIGTERM and the exit code; SIGKILL when it does not end in time (then None)."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            return self.popen.wait(seconds * PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def tail(self, lines=30):
+        try:
+            return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-lines:])
+        except OSError:
+            return ""
+
+
+class Node:
+    def __init__(self, cluster, number, port, extra):
+        self.cluster, self.id, self.port, self.extra = cluster, number, port, list(extra)
+        self.address = f"127.0.0.1:{port}"
+        self.data = cluster.dir / f"data{number}"
+        self.log = cluster.dir / f"node{number}.log"
+        self.process = None
+
+    def start(self):
+        assert not self.running()
+        command = [BIN / "surfd", "-l", "-p", self.port, "--id", self.id, "--data", self.data, *self.extra]
+        if self.cluster.peers:
+            command += ["--peers", self.cluster.peers]
+        self.process = Process(f"node{self.id}", command, self.log, env=self.cluster.env)
+        wait_until(f"node {self.id} to listen", self.listening)
+
+    def listening(self):
+        assert self.running(), f"node {self.id} ended with {self.process.popen.returncode}:\n{self.process.tail()}"
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def running(self):
+        return self.process is not None and self.process.running()
+
+    def kill(self):
+        self.process.kill()
+
+    def stop(self):
+        if self.process is None:
+            return 0
+        return self.process.terminate()
+
+
+class Mount:
+    def __init__(self, cluster, name):
+        self.cluster, self.name = cluster, name
+        self.path = cluster.dir / name
+        self.log = cluster.dir / f"mount-{name}.log"
+        self.process = None
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def mounted(self):
+        with open("/proc/self/mountinfo") as f:
+            return any(line.split()[4] == str(self.path) for line in f)
+
+    def start(self, *options, servers=None):
+        self.path.mkdir(exist_ok=True)
+        self.process = Process(f"mount-{self.name}", [BIN / "surffs", servers or self.cluster.addresses, self.path, "-f", *options],
+                               self.log, env=self.cluster.env)
+
+        def up():
+            assert self.process.running(), f"surffs ended with {self.process.popen.returncode}:\n{self.process.tail()}"
+            return self.mounted()
+
+        wait_until(f"the mount {self.name}", up, 30)
+
+    def stop(self):
+        """Unmounts and gives the exit code of surffs."""
+        if self.mounted() and subprocess.run(["fusermount3", "-u", self.path], stderr=subprocess.DEVNULL, timeout=30 * PATIENCE).returncode:
+            subprocess.run(["fusermount3", "-u", "-z", self.path], stderr=subprocess.DEVNULL, timeout=30 * PATIENCE)
+        if self.process is None:
+            return 0
+        try:
+            return self.process.popen.wait(30 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            return self.process.terminate()
+
+
+class Cluster:
+    def __init__(self, directory, count=3, extra=()):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.env = dict(os.environ)
+        ports = free_ports(count)
+        self.peers = ",".join(f"{i}=127.0.0.1:{p}" for i, p in enumerate(ports, 1)) if count > 1 else ""
+        self.nodes = {i: Node(self, i, p, extra) for i, p in enumerate(ports, 1)}
+        self.mounts = {}
+
+    @property
+    def addresses(self):
+        return ",".join(n.address for n in self.nodes.values())
+
+    def start(self):
+        for node in self.nodes.values():
+            node.start()
+
+    def mount(self, name, *options):
+        mount = self.mounts[name] = Mount(self, name)
+        mount.start(*options)
+        return mount
+
+    # -- administration
+
+    def surfctl(self, *args, check=True, timeout=60):
+        done = subprocess.run([str(BIN / "surfctl"), "-m", self.addresses, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, env=self.env, timeout=timeout * PATIENCE)
+        if check:
+            assert done.returncode == 0, f"surfctl {args}: {done.returncode}: {done.stdout}{done.stderr}"
+        return done
+
+    def status(self):
+        done = self.surfctl("--json", "status", check=False)
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    def state(self, node, log=10):
+        return json.loads(self.surfctl("--json", "state", node, "--log", log).stdout)
+
+    def node_states(self):
+        return {n["id"]: n for n in self.status().get("nodes", [])}
+
+    def leader(self):
+        return self.status().get("leader") or None
+
+    def wait_leader(self, *not_these, seconds=20):
+        return wait_until("a leader", lambda: (lambda l: l if l and l not in not_these else None)(self.leader()), seconds)
+
+    def wait_caught_up(self, seconds=30):
+        def caught_up():
+            states = self.node_states()
+            mine = [states.get(i, {}) for i in self.nodes]
+            return all(s.get("state") in ("LEADER", "FOLLOWER") for s in mine) and len({s.get("applied") for s in mine}) == 1 \
+                and sum(s.get("state") == "LEADER" for s in mine) == 1
+
+        return wait_until("all nodes to be caught up", caught_up, seconds)
+
+    # -- the end
+
+    def close(self):
+        problems = []
+        for mount in self.mounts.values():
+            try:
+                mount.stop()
+            except Exception as e:  # the rest must still be undone
+                problems.append(f"{mount.name}: {e!r}")
+        for node in self.nodes.values():
+            try:
+                node.stop()
+            except Exception as e:
+                problems.append(f"node {node.id}: {e!r}")
+        for log in sorted(self.dir.glob("*.log")):
+            text = log.read_text(errors="replace")
+            for sign in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "check failed"):
+                if sign in text:
+                    at = text.index(sign)
+                    problems.append(f"{log.name}: {text[max(0, at - 200):at + 4000]}")
+        assert not problems, "\n".join(problems)
