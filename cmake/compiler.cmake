@@ -7,7 +7,7 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 option(SURF_TESTS "build the tests" ON)
 set(SURF_SANITIZE "" CACHE STRING "sanitizers: empty, address,undefined or thread")
 
-add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 SURF_VERSION="${PROJECT_VERSION}")
 add_compile_options(
     -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wwrite-strings -Wundef -Wvla -Wimplicit-fallthrough -Wformat=2 -Wunused-result

@@ -1,8 +1,9 @@
 /* meta.h: the replicated state machine on RocksDB. Deterministic: the same commands at the same indexes give the same
  * rows, replies and chain hash on every replica. Key table: meta/schema.h.
  *
- * Every apply is one write batch that carries the applied index, WAL off: after a crash the state is that of some earlier
- * applied index, and the raft log from there on is applied again. Nothing below meta_flushed_index is needed again.
+ * Every apply is one write batch that carries the applied index, WAL off: after a crash the state is that of some
+ * earlier applied index, and the raft log from there on is applied again. Nothing below meta_flushed_index is needed
+ * again.
  *
  * One thread at a time. Operating errors of an apply (disk, corruption) are returned by the function and are final for
  * the node; outcomes of the operation (NOENT, ...) are in reply->status.
@@ -24,7 +25,8 @@ enum err meta_open(const struct meta_options *options, struct meta **ret, struct
 void meta_close(struct meta *m);
 
 /* index must be meta_applied_index + 1. A command at or below the applied index must not be given. */
-enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *command, struct meta_reply *ret) MUST_USE;
+enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *command,
+                    struct meta_reply *ret) MUST_USE;
 /* An entry that changes nothing (no-op, configuration): only the index moves. */
 enum err meta_apply_nothing(struct meta *m, uint64_t index) MUST_USE;
 
@@ -36,7 +38,8 @@ enum err meta_flush(struct meta *m, bool wait) MUST_USE;
 void meta_chain_hash(const struct meta *m, struct sha256 *ret); /* at the applied index */
 
 /* ret's arrays live in the arena. The return value is for operating errors; outcomes are in ret->status. */
-enum err meta_query(struct meta *m, const struct meta_query *query, struct arena *arena, struct meta_query_reply *ret) MUST_USE;
+enum err meta_query(struct meta *m, const struct meta_query *query, struct arena *arena,
+                    struct meta_query_reply *ret) MUST_USE;
 
 bool meta_initialised(const struct meta *m); /* META_INIT has been applied */
 /* The next dead contents to reap, if any: the leader proposes META_REAP for it. */

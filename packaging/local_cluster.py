@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 NODES = (1, 2, 3)
 MOUNTS = ("a", "b")
 
@@ -36,9 +37,8 @@ def wait_until(what, condition, seconds):
 
 
 class LocalCluster:
-    def __init__(self, root, bin_dir, base_port):
-        self.root = root
-        self.run = root / "run"
+    def __init__(self, run_dir, bin_dir, base_port):
+        self.run = run_dir
         self.bin = bin_dir
         self.base_port = base_port
 
@@ -75,7 +75,7 @@ class LocalCluster:
 
     def spawn(self, name, command):
         with open(self.log_file(name), "ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.root,
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.run,
                                        start_new_session=True)
         self.pid_file(name).write_text(f"{process.pid}\n")
         return process
@@ -241,6 +241,7 @@ def main():
     parser = argparse.ArgumentParser(prog="local_cluster.py", description=__doc__)
     parser.add_argument("command", choices=["run", "start", "stop", "reset"])
     parser.add_argument("--bin", required=True, type=pathlib.Path, help="where surfd, surffs and surfctl are")
+    parser.add_argument("--run", type=pathlib.Path, default=ROOT / "run", help="where it lives (default: run/)")
     options = parser.parse_args()
     try:
         base_port = int(os.environ.get("SURFFS_BASE_PORT", "8080"))
@@ -250,8 +251,7 @@ def main():
         print(f"local_cluster.py: SURFFS_BASE_PORT={os.environ['SURFFS_BASE_PORT']!r}: not a port from 1024 to 65000",
               file=sys.stderr)
         return 64
-    root = pathlib.Path(__file__).resolve().parents[1]
-    cluster = LocalCluster(root, options.bin.resolve(), base_port)
+    cluster = LocalCluster(options.run.resolve(), options.bin.resolve(), base_port)
 
     if options.command != "stop" and options.command != "reset" and not (cluster.bin / "surfd").exists():
         raise Failure(f"{cluster.bin}/surfd is not there: make run builds it")
@@ -278,7 +278,7 @@ def main():
         if any(cluster.mounted(m) for m in MOUNTS):
             raise Failure("run/a or run/b is still mounted; nothing removed")
         shutil.rmtree(cluster.run, ignore_errors=True)
-        print("ended and removed run/")
+        print(f"ended and removed {cluster.run}")
     return 0
 
 

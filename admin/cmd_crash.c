@@ -1,0 +1,53 @@
+/* cmd_crash.c: makes a node look like a dead machine: it refuses all service and keeps its state. With --kill its
+ * process ends itself at once. */
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "admin/cmd_node.h"
+
+static int run_crash(struct admin *a, int argc, char **argv)
+{
+    struct wire_admin_crash crash = {.kill = false};
+    const char *id = NULL;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--kill") == 0) {
+            crash.kill = true;
+        } else if (!id) {
+            id = argv[i];
+        } else {
+            fprintf(stderr, "surfctl: %s: one node at a time\n", argv[i]);
+            return EX_USAGE;
+        }
+    }
+    if (!id) {
+        fprintf(stderr, "surfctl: crash: which node?\n");
+        return EX_USAGE;
+    }
+    struct survey s;
+    const struct survey_node *n;
+    uint32_t number;
+    if (!admin_parse_node(id, &number))
+        return EX_USAGE;
+    struct err_text why = {""};
+    enum err e = survey_take(a, &s, &why);
+    if (e != ERR_OK)
+        return admin_fail(a, e, &why);
+    n = survey_find(&s, number, &why);
+    if (!n)
+        return admin_fail(a, ERR_NO_NODE, &why);
+    if (!crash.kill && n->reachable && n->state.crashed)
+        return admin_done(a, "node %u is crashed already", n->id);
+    struct slice answer;
+    e = admin_ask(a, n->address, METHOD_ADMIN_CRASH, wire_admin_crash_encode(&crash, &a->arena), a->timeout_ns, &answer,
+                  &why);
+    /* A process that kills itself doesn't answer. */
+    if (crash.kill && (e == ERR_CLOSED || e == ERR_OK))
+        return admin_done(a, "node %u: its process is killed", n->id);
+    if (e != ERR_OK)
+        return admin_fail(a, e, &why);
+    return admin_done(a, "node %u is crashed: it refuses service and keeps its state", n->id);
+}
+
+const struct admin_command command_crash = {
+    "crash", "[--kill] N", "node N refuses all service; --kill: its process ends", 1, 2, run_crash};

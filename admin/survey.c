@@ -1,0 +1,181 @@
+#include "admin/admin.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+#define NODE_TIMEOUT_NS (1500 * NS_PER_MS)
+
+/* One node is asked on a thread of its own, with an arena of its own: a dead machine must not delay the others. */
+struct question {
+    struct admin admin;
+    const char *address;
+    struct wire_admin_state state;
+    enum err result;
+    struct err_text why;
+    pthread_t thread;
+};
+
+static void *question_main(void *p)
+{
+    struct question *q = p;
+    q->result = admin_ask_state(&q->admin, q->address, 0, NODE_TIMEOUT_NS, &q->state, &q->why);
+    return NULL;
+}
+
+static void ask_all(struct question *questions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        CHECK(pthread_create(&questions[i].thread, NULL, question_main, &questions[i]) == 0);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(questions[i].thread, NULL);
+}
+
+static struct survey_node *find_node(struct survey *s, uint32_t id)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->nodes[i].id == id)
+            return &s->nodes[i];
+    return NULL;
+}
+
+static struct survey_node *add_node(struct survey *s, uint32_t id, const char *address)
+{
+    struct survey_node *n = find_node(s, id);
+    if (n || id == 0 || s->count == SURVEY_NODES)
+        return n;
+    n = &s->nodes[s->count++];
+    *n = (struct survey_node){.id = id, .address = address};
+    snprintf(n->why.text, sizeof n->why.text, "not asked");
+    return n;
+}
+
+/* The answers' states live as long as the process: their arenas are not freed. */
+static void take_answers(struct admin *a, struct survey *s, const struct question *questions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct question *q = &questions[i];
+        if (q->result != ERR_OK) {
+            for (unsigned n = 0; n < s->count; n++)
+                if (strcmp(s->nodes[n].address, q->address) == 0)
+                    s->nodes[n].why = q->why;
+            continue;
+        }
+        struct survey_node *node = add_node(s, q->state.node_id, q->address);
+        if (!node)
+            continue;
+        node->reachable = true;
+        node->address = q->address;
+        node->state = q->state;
+        for (unsigned p = 0; p < q->state.peer_count; p++)
+            add_node(s, q->state.peers[p].id, arena_str(&a->arena, q->state.peers[p].address));
+        for (unsigned b = 0; b < q->state.block_server_count; b++)
+            add_node(s, q->state.block_servers[b].id, arena_str(&a->arena, q->state.block_servers[b].address));
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint32_t x = ((const struct survey_node *)a)->id, y = ((const struct survey_node *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static void judge(struct survey *s)
+{
+    qsort(s->nodes, s->count, sizeof s->nodes[0], by_id);
+    s->leader = NULL;
+    s->voters = s->voters_serving = 0;
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct survey_node *n = &s->nodes[i];
+        if (!n->reachable)
+            continue;
+        if (n->state.peer_count > s->voters)
+            s->voters = n->state.peer_count;
+        bool serves = (n->state.roles & WIRE_NODE_META) && !n->state.crashed && n->state.fault.size == 0;
+        if (serves)
+            s->voters_serving++;
+        if (serves && n->state.role == RAFT_LEADER && (!s->leader || n->state.term > s->leader->state.term))
+            s->leader = n;
+    }
+    if (!survey_has_quorum(s))
+        s->leader = NULL;
+}
+
+enum err survey_take(struct admin *a, struct survey *ret, struct err_text *why)
+{
+    *ret = (struct survey){0};
+    struct question questions[SURVEY_NODES];
+    memset(questions, 0, sizeof questions);
+    unsigned count = 0;
+    for (size_t i = 0; i < a->server_count; i++)
+        questions[count++] = (struct question){.admin = *a, .address = a->servers[i].text};
+    for (unsigned i = 0; i < count; i++)
+        questions[i].admin.arena = (struct arena){0};
+    ask_all(questions, count);
+    take_answers(a, ret, questions, count);
+    if (ret->count == 0)
+        return err_explain(why, ERR_UNREACHABLE, "no node answers: %.220s", questions[0].why.text);
+
+    /* Those that the first answers have named. */
+    unsigned more = 0;
+    for (unsigned i = 0; i < ret->count; i++) {
+        bool asked = ret->nodes[i].reachable;
+        for (unsigned q = 0; q < count && !asked; q++)
+            if (strcmp(questions[q].address, ret->nodes[i].address) == 0) {
+                ret->nodes[i].why = questions[q].why;
+                asked = true;
+            }
+        if (!asked && count + more < SURVEY_NODES)
+            questions[count + more++] =
+                (struct question){.admin = {.timeout_ns = a->timeout_ns}, .address = ret->nodes[i].address};
+    }
+    ask_all(questions + count, more);
+    take_answers(a, ret, questions + count, more);
+    judge(ret);
+    return ERR_OK;
+}
+
+const struct survey_node *survey_find(const struct survey *s, uint32_t id, struct err_text *why)
+{
+    char ids[128] = "";
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->nodes[i].id == id)
+            return &s->nodes[i];
+        size_t used = strlen(ids);
+        snprintf(ids + used, sizeof ids - used, "%s%u", i ? ", " : "", s->nodes[i].id);
+    }
+    (void)err_explain(why, ERR_NO_NODE, "no node %u; there are: %s", id, ids);
+    return NULL;
+}
+
+const char *survey_state_name(const struct survey_node *n)
+{
+    if (!n->reachable)
+        return "UNREACHABLE";
+    if (n->state.crashed)
+        return "CRASHED";
+    if (n->state.fault.size > 0)
+        return "FAULT";
+    if (!(n->state.roles & WIRE_NODE_META))
+        return "BLOCK";
+    switch (n->state.role) {
+    case RAFT_LEADER:
+        return "LEADER";
+    case RAFT_PRE_CANDIDATE:
+    case RAFT_CANDIDATE:
+        return "CANDIDATE";
+    case RAFT_FOLLOWER:
+        break;
+    }
+    return "FOLLOWER";
+}
+
+bool survey_has_quorum(const struct survey *s)
+{
+    return s->voters > 0 && s->voters_serving >= s->voters / 2 + 1;
+}

@@ -1,0 +1,61 @@
+#include "blockstore/placement.h"
+
+#define LOG2_FRACTION_BITS 24u
+
+/* -log2(u / 2^64) in fixed point, at least 1. The fraction comes by repeated squaring: bit after bit of log2. */
+static uint64_t minus_log2(uint64_t u)
+{
+    u |= 1;
+    unsigned leading = (unsigned)__builtin_clzll(u);
+    uint64_t mantissa = u << leading; /* [2^63, 2^64): 1.0 to 2.0 */
+    uint64_t fraction = 0;
+    for (unsigned bit = 0; bit < LOG2_FRACTION_BITS; bit++) {
+        unsigned __int128 square = (unsigned __int128)mantissa * mantissa; /* 1.0 to 4.0 at 2^126 */
+        fraction <<= 1;
+        if (square >> 127) {
+            fraction |= 1;
+            mantissa = (uint64_t)(square >> 64);
+        } else {
+            mantissa = (uint64_t)(square >> 63);
+        }
+    }
+    uint64_t log2 = ((uint64_t)(63 - leading) << LOG2_FRACTION_BITS) | fraction;
+    uint64_t result = ((uint64_t)64 << LOG2_FRACTION_BITS) - log2;
+    return result ? result : 1;
+}
+
+struct score {
+    uint64_t weight, distance; /* weight / distance */
+    uint32_t id;
+};
+
+static struct score score_of(const struct placement_server *server, const struct sha256 *block)
+{
+    uint64_t u = checksum64(SLICE(block->bytes, SHA256_SIZE), server->id);
+    return (struct score){server->weight ? server->weight : 1, minus_log2(u), server->id};
+}
+
+static bool score_above(const struct score *a, const struct score *b)
+{
+    unsigned __int128 left = (unsigned __int128)a->weight * b->distance;
+    unsigned __int128 right = (unsigned __int128)b->weight * a->distance;
+    return left != right ? left > right : a->id < b->id;
+}
+
+void placement_order(const struct placement_server *servers, unsigned count, const struct sha256 *block,
+                     unsigned *ret_order)
+{
+    /* Insertion sort: there are few servers, and no memory is needed. */
+    for (unsigned i = 0; i < count; i++) {
+        struct score mine = score_of(&servers[i], block);
+        unsigned at = i;
+        while (at > 0) {
+            struct score before = score_of(&servers[ret_order[at - 1]], block);
+            if (!score_above(&mine, &before))
+                break;
+            ret_order[at] = ret_order[at - 1];
+            at--;
+        }
+        ret_order[at] = i;
+    }
+}

@@ -1,0 +1,114 @@
+#include <sys/stat.h>
+
+#include "base/check.h"
+#include "meta/store.h"
+
+static enum err decode(struct slice value, bool found, struct row_inode *ret)
+{
+    return found ? row_inode_decode(value, ret) : ERR_STALE;
+}
+
+enum err inode_get(struct meta *m, uint64_t ino, struct row_inode *ret)
+{
+    struct schema_key key = schema_inode(ino);
+    struct slice value = {0};
+    bool found;
+    TRY(store_get(m, &key, &value, &found));
+    return decode(value, found, ret);
+}
+
+enum err inode_read(struct meta *m, uint64_t ino, struct arena *a, struct row_inode *ret)
+{
+    struct schema_key key = schema_inode(ino);
+    struct slice value = {0};
+    bool found;
+    TRY(store_read(m, &key, a, &value, &found));
+    return decode(value, found, ret);
+}
+
+enum err inode_get_directory(struct meta *m, uint64_t ino, struct row_inode *ret)
+{
+    TRY(inode_get(m, ino, ret));
+    return S_ISDIR(ret->attr.mode) ? ERR_OK : ERR_NOTDIR;
+}
+
+void inode_put(struct meta *m, const struct row_inode *i)
+{
+    struct schema_key key = schema_inode(i->attr.ino);
+    row_inode_encode(i, &m->scratch);
+    store_put_scratch(m, &key);
+}
+
+void inode_make(struct meta *m, uint32_t mode, uint32_t uid, uint32_t gid, struct row_inode *ret)
+{
+    *ret = (struct row_inode){.attr = {.ino = m->next.next_id++,
+                                       .mode = mode,
+                                       .uid = uid,
+                                       .gid = gid,
+                                       .nlink = S_ISDIR(mode) ? 2 : 1,
+                                       .atime_ns = m->time_ns,
+                                       .mtime_ns = m->time_ns,
+                                       .ctime_ns = m->time_ns,
+                                       .btime_ns = m->time_ns}};
+    ret->attr.content_id = ret->attr.ino;
+    m->next.inodes++;
+}
+
+static void queue_contents(struct meta *m, uint64_t content_id)
+{
+    struct schema_key key = schema_garbage(content_id);
+    bytes_u8(&m->scratch, 1);
+    store_put_scratch(m, &key);
+}
+
+void inode_drop_contents(struct meta *m, struct row_inode *i)
+{
+    if (i->attr.allocated > 0)
+        queue_contents(m, i->attr.content_id);
+    CHECK(m->next.bytes >= i->attr.allocated);
+    m->next.bytes -= i->attr.allocated;
+    i->attr.allocated = 0;
+    i->attr.content_id = m->next.next_id++;
+}
+
+void inode_remove(struct meta *m, const struct row_inode *i)
+{
+    if (S_ISREG(i->attr.mode)) {
+        if (i->attr.allocated > 0)
+            queue_contents(m, i->attr.content_id);
+        CHECK(m->next.bytes >= i->attr.allocated);
+        m->next.bytes -= i->attr.allocated;
+    }
+    struct schema_key key = schema_inode(i->attr.ino);
+    store_delete(m, &key);
+    CHECK(m->next.inodes > 0);
+    m->next.inodes--;
+}
+
+static bool is_kept(const struct keep_open *keep, uint64_t ino)
+{
+    if (keep->session == 0)
+        return false;
+    for (unsigned i = 0; i < keep->count; i++)
+        if (keep->inos[i] == ino)
+            return true;
+    return keep->unknown;
+}
+
+enum err inode_drop_link(struct meta *m, struct row_inode *i, const struct keep_open *keep, bool *ret_orphaned)
+{
+    CHECK(i->attr.nlink > 0 && !S_ISDIR(i->attr.mode));
+    i->attr.nlink--;
+    i->attr.ctime_ns = m->time_ns;
+    *ret_orphaned = false;
+    if (i->attr.nlink > 0) {
+        inode_put(m, i);
+    } else if (is_kept(keep, i->attr.ino)) {
+        TRY(orphan_add(m, keep->session, i->attr.ino));
+        inode_put(m, i);
+        *ret_orphaned = true;
+    } else {
+        inode_remove(m, i);
+    }
+    return ERR_OK;
+}

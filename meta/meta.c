@@ -1,0 +1,328 @@
+/* meta.c: opening, one apply from beginning to end, exactly-once, indexes and hashes. */
+#include "meta/meta.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rocks.h"
+#include "meta/store.h"
+
+#define DEFAULT_CACHE (32u * MIB)
+#define DEFAULT_WRITE_BUFFER (16u * MIB)
+#define OPEN_FILES_MAX 256
+#define READ_TIER_PERSISTED 2 /* rocksdb::kPersistedTier: not what is only in memory */
+#define BATCH_HEADER_BYTES 12 /* RocksDB's sequence number and count; the first differs between replicas */
+
+static const op_function operations[META_OP_LAST + 1] = {
+    [META_INIT] = op_init,
+    [META_SESSION_OPEN] = op_session_open,
+    [META_SESSION_END] = op_session_end,
+    [META_SETATTR] = op_setattr,
+    [META_CREATE] = op_create,
+    [META_MKDIR] = op_mkdir,
+    [META_MKNOD] = op_mknod,
+    [META_SYMLINK] = op_symlink,
+    [META_LINK] = op_link,
+    [META_UNLINK] = op_unlink,
+    [META_RMDIR] = op_rmdir,
+    [META_RENAME] = op_rename,
+    [META_COMMIT] = op_commit,
+    [META_RELEASE] = op_release,
+    [META_REAP] = op_reap,
+    [META_BLOCK_SERVER] = op_block_server,
+};
+
+bool is_outcome(enum err e)
+{
+    return e != ERR_CORRUPT && e != ERR_IO && e != ERR_NOMEM;
+}
+
+static void make_options(struct meta *m, const struct meta_options *o)
+{
+    m->cache = rocksdb_cache_create_lru(o->cache_bytes ? o->cache_bytes : DEFAULT_CACHE);
+    m->table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(m->table, m->cache);
+    rocksdb_block_based_options_set_filter_policy(m->table, rocksdb_filterpolicy_create_bloom_full(10));
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(m->table, 1);
+    rocksdb_block_based_options_set_format_version(m->table, 5);
+    m->options = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(m->options, 1);
+    rocksdb_options_set_paranoid_checks(m->options, 1);
+    rocksdb_options_set_write_buffer_size(m->options,
+                                          o->write_buffer_bytes ? o->write_buffer_bytes : DEFAULT_WRITE_BUFFER);
+    rocksdb_options_set_max_write_buffer_number(m->options, 3);
+    rocksdb_options_set_max_open_files(m->options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_background_jobs(m->options, 2);
+    rocksdb_options_set_compression(m->options, rocksdb_no_compression);
+    rocksdb_options_set_keep_log_file_num(m->options, 2);
+    rocksdb_options_set_block_based_table_factory(m->options, m->table);
+    m->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(m->write, 1);
+    m->read = rocksdb_readoptions_create();
+    m->read_persisted = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(m->read_persisted, READ_TIER_PERSISTED);
+    m->flush = rocksdb_flushoptions_create();
+    m->batch = rocksdb_writebatch_wi_create(0, 1);
+}
+
+static enum err load_state(struct meta *m, struct err_text *why)
+{
+    struct arena a = {0};
+    struct schema_key key = schema_meta(), cluster = schema_cluster();
+    struct slice value = {0};
+    bool found;
+    enum err e = store_read(m, &key, &a, &value, &found);
+    if (e == ERR_OK && found)
+        e = row_meta_decode(value, &m->state);
+    if (e == ERR_OK)
+        e = store_read(m, &cluster, &a, &value, &found);
+    if (e == ERR_OK && found) {
+        e = row_cluster_decode(value, &m->cluster);
+        m->initialised = true;
+    }
+    arena_free(&a);
+    return e == ERR_OK
+               ? ERR_OK
+               : err_explain(why, e, "metadata: the row of the applied index can't be read (%s)", err_message(e));
+}
+
+enum err meta_open(const struct meta_options *options, struct meta **ret, struct err_text *why)
+{
+    struct meta *m = MEM_NEW(struct meta);
+    make_options(m, options);
+    char *message = NULL;
+    m->db = rocksdb_open(m->options, options->path, &message);
+    enum err e = rocks_result(message, options->path, why);
+    if (e == ERR_OK)
+        e = load_state(m, why);
+    if (e != ERR_OK) {
+        meta_close(m);
+        return e;
+    }
+    *ret = m;
+    return ERR_OK;
+}
+
+void meta_close(struct meta *m)
+{
+    if (!m)
+        return;
+    if (m->db)
+        rocksdb_close(m->db);
+    rocksdb_writebatch_wi_destroy(m->batch);
+    rocksdb_flushoptions_destroy(m->flush);
+    rocksdb_readoptions_destroy(m->read_persisted);
+    rocksdb_readoptions_destroy(m->read);
+    rocksdb_writeoptions_destroy(m->write);
+    rocksdb_options_destroy(m->options);
+    rocksdb_block_based_options_destroy(m->table);
+    rocksdb_cache_destroy(m->cache);
+    bytes_free(&m->scratch);
+    arena_free(&m->arena);
+    free(m);
+}
+
+static void begin(struct meta *m, uint64_t index, int64_t time_ns)
+{
+    CHECK(index == m->state.applied + 1);
+    rocksdb_writebatch_wi_clear(m->batch);
+    arena_reset(&m->arena);
+    bytes_clear(&m->scratch);
+    m->next = m->state;
+    m->next.applied = index;
+    m->next.last_time_ns = MAX(m->state.last_time_ns, time_ns);
+    m->time_ns = m->next.last_time_ns;
+    m->next_cluster = m->cluster;
+    m->cluster_changed = false;
+    m->rows = 0;
+}
+
+/* What a failed operation has written so far goes. */
+static void undo(struct meta *m)
+{
+    struct row_meta kept = m->state;
+    kept.applied = m->next.applied;
+    kept.last_time_ns = m->next.last_time_ns;
+    m->next = kept;
+    m->next_cluster = m->cluster;
+    m->cluster_changed = false;
+    rocksdb_writebatch_wi_clear(m->batch);
+    bytes_clear(&m->scratch);
+}
+
+static enum err finish(struct meta *m)
+{
+    if (m->cluster_changed) {
+        struct schema_key key = schema_cluster();
+        row_cluster_encode(&m->next_cluster, &m->scratch);
+        store_put_scratch(m, &key);
+    }
+    size_t size = 0;
+    const char *data = rocksdb_writebatch_wi_data(m->batch, &size);
+    CHECK(size >= BATCH_HEADER_BYTES);
+    sha256_of2(SLICE(m->state.chain.bytes, SHA256_SIZE), SLICE(data + BATCH_HEADER_BYTES, size - BATCH_HEADER_BYTES),
+               &m->next.chain);
+    struct schema_key key = schema_meta();
+    row_meta_encode(&m->next, &m->scratch);
+    store_put_scratch(m, &key);
+    char *message = NULL;
+    rocksdb_write_writebatch_wi(m->db, m->write, m->batch, &message);
+    TRY(rocks_result(message, "metadata write", NULL));
+    m->state = m->next;
+    m->cluster = m->next_cluster;
+    m->initialised = m->initialised || m->cluster_changed;
+    return ERR_OK;
+}
+
+/* Whether the request is new: then *ret_new. Else *r is its answer: the one that it got before, or a refusal. */
+static enum err admit(struct meta *m, const struct meta_command *c, bool *ret_new, struct meta_reply *r)
+{
+    struct row_session s;
+    bool found;
+    *ret_new = false;
+    TRY(session_get(m, c->session, &s, &found));
+    if (!found)
+        return outcome(r, ERR_SESSION_EXPIRED);
+    struct schema_key key = schema_reply(c->session, c->seq);
+    struct slice value = {0};
+    TRY(store_get(m, &key, &value, &found));
+    if (found)
+        return row_reply_decode(value, r);
+    uint64_t acked = MAX(s.acked, c->acked);
+    if (c->seq == 0 || c->seq <= acked || c->seq > acked + LIMIT_REPLY_WINDOW || c->acked >= c->seq)
+        return outcome(r, ERR_SEQUENCE);
+    *ret_new = true;
+    return ERR_OK;
+}
+
+/* The reply is kept until the client says that it has it. */
+static enum err record(struct meta *m, const struct meta_command *c, const struct meta_reply *r)
+{
+    struct row_session s;
+    bool found;
+    TRY(session_get(m, c->session, &s, &found));
+    if (!found)
+        return ERR_OK; /* the command has ended its own session */
+    uint64_t acked = MAX(s.acked, c->acked);
+    /* At most a window's worth: seq is within the window of what was acknowledged. */
+    for (uint64_t seq = s.acked + 1; seq <= acked && seq <= s.last_seq; seq++) {
+        struct schema_key old = schema_reply(c->session, seq);
+        store_delete(m, &old);
+    }
+    s.acked = acked;
+    s.last_seq = MAX(s.last_seq, c->seq);
+    session_put(m, c->session, &s);
+    struct schema_key key = schema_reply(c->session, c->seq);
+    row_reply_encode(r, &m->scratch);
+    store_put_scratch(m, &key);
+    return ERR_OK;
+}
+
+static bool changed_something(const struct meta_reply *r)
+{
+    return r->status == ERR_OK || r->status == ERR_PARTIAL;
+}
+
+enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *command, struct meta_reply *ret)
+{
+    CHECK(command->op > 0 && command->op <= META_OP_LAST && operations[command->op]);
+    begin(m, index, command->time_ns);
+    struct meta_reply r = {0};
+    bool is_new = true;
+    if (!m->initialised && command->op != META_INIT) {
+        r.status = ERR_NO_LEADER; /* the first leader has not formed the cluster yet: wait */
+        is_new = false;
+    } else if (command->session != 0) {
+        TRY(admit(m, command, &is_new, &r));
+    }
+    if (is_new) {
+        TRY(operations[command->op](m, command, &r));
+        if (!changed_something(&r))
+            undo(m);
+        if (command->session != 0)
+            TRY(record(m, command, &r));
+    }
+    TRY(finish(m));
+    *ret = r;
+    return ERR_OK;
+}
+
+enum err meta_apply_nothing(struct meta *m, uint64_t index)
+{
+    begin(m, index, 0);
+    return finish(m);
+}
+
+uint64_t meta_applied_index(const struct meta *m)
+{
+    return m->state.applied;
+}
+
+enum err meta_flushed_index(struct meta *m, uint64_t *ret)
+{
+    struct schema_key key = schema_meta();
+    char *message = NULL;
+    size_t size = 0;
+    char *value = rocksdb_get(m->db, m->read_persisted, (const char *)key.bytes, key.size, &size, &message);
+    TRY(rocks_result(message, "metadata read", NULL));
+    struct row_meta row = {0};
+    enum err e = value ? row_meta_decode(SLICE(value, size), &row) : ERR_OK;
+    rocksdb_free(value);
+    if (e == ERR_OK)
+        *ret = row.applied;
+    return e;
+}
+
+enum err meta_flush(struct meta *m, bool wait)
+{
+    char *message = NULL;
+    rocksdb_flushoptions_set_wait(m->flush, wait);
+    rocksdb_flush(m->db, m->flush, &message);
+    return rocks_result(message, "metadata flush", NULL);
+}
+
+void meta_chain_hash(const struct meta *m, struct sha256 *ret)
+{
+    *ret = m->state.chain;
+}
+
+bool meta_initialised(const struct meta *m)
+{
+    return m->initialised;
+}
+
+bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id)
+{
+    struct schema_key from = schema_garbage(0);
+    struct store_range range;
+    struct slice key, value;
+    store_range_open(m, &range, &from, 1);
+    bool pending = store_range_get(&range, &key, &value);
+    if (pending)
+        *ret_content_id = schema_key_u64(key, 1);
+    return store_range_close(&range) == ERR_OK && pending;
+}
+
+enum err meta_state_hash(struct meta *m, struct sha256 *ret)
+{
+    struct sha256 hash = {{0}};
+    rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
+    struct bytes row = {0};
+    for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+        size_t size;
+        const char *key = rocksdb_iter_key(it, &size);
+        bytes_clear(&row);
+        bytes_blob(&row, SLICE(key, size));
+        const char *value = rocksdb_iter_value(it, &size);
+        bytes_blob(&row, SLICE(value, size));
+        sha256_of2(SLICE(hash.bytes, SHA256_SIZE), bytes_slice(&row), &hash);
+    }
+    char *message = NULL;
+    rocksdb_iter_get_error(it, &message);
+    rocksdb_iter_destroy(it);
+    bytes_free(&row);
+    TRY(rocks_result(message, "metadata scan", NULL));
+    *ret = hash;
+    return ERR_OK;
+}

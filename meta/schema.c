@@ -1,0 +1,139 @@
+#include "meta/schema.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+static void key_add(struct schema_key *k, const void *bytes, size_t size)
+{
+    CHECK(size <= SCHEMA_KEY_MAX - k->size);
+    if (size > 0)
+        memcpy(k->bytes + k->size, bytes, size);
+    k->size += size;
+}
+
+static void key_add_u64(struct schema_key *k, uint64_t v)
+{
+    uint8_t bytes[8];
+    put_u64be(bytes, v);
+    key_add(k, bytes, 8);
+}
+
+static struct schema_key key_of(char table)
+{
+    struct schema_key k;
+    k.size = 1;
+    k.bytes[0] = (uint8_t)table;
+    return k;
+}
+
+static struct schema_key key_u64(char table, uint64_t a)
+{
+    struct schema_key k = key_of(table);
+    key_add_u64(&k, a);
+    return k;
+}
+
+static struct schema_key key_u64_u64(char table, uint64_t a, uint64_t b)
+{
+    struct schema_key k = key_u64(table, a);
+    key_add_u64(&k, b);
+    return k;
+}
+
+struct schema_key schema_inode(uint64_t ino)
+{
+    return key_u64('i', ino);
+}
+
+struct schema_key schema_dentry(uint64_t parent, uint64_t cookie, struct slice name)
+{
+    struct schema_key k = key_u64_u64('d', parent, cookie);
+    key_add(&k, name.data, name.size);
+    return k;
+}
+
+struct schema_key schema_dentry_prefix(uint64_t parent)
+{
+    return key_u64('d', parent);
+}
+
+struct schema_key schema_extent(uint64_t content_id, uint64_t file_offset)
+{
+    return key_u64_u64('x', content_id, file_offset);
+}
+
+struct schema_key schema_block_ref(const struct sha256 *block)
+{
+    struct schema_key k = key_of('r');
+    key_add(&k, block->bytes, SHA256_SIZE);
+    return k;
+}
+
+struct schema_key schema_session(uint64_t session)
+{
+    return key_u64('s', session);
+}
+
+struct schema_key schema_reply(uint64_t session, uint64_t seq)
+{
+    return key_u64_u64('s', session, seq);
+}
+
+struct schema_key schema_nonce(const uint8_t nonce[16])
+{
+    struct schema_key k = key_of('e');
+    key_add(&k, nonce, 16);
+    return k;
+}
+
+struct schema_key schema_orphan(uint64_t session, uint64_t ino)
+{
+    return key_u64_u64('o', session, ino);
+}
+
+struct schema_key schema_orphan_of(uint64_t ino, uint64_t session)
+{
+    return key_u64_u64('p', ino, session);
+}
+
+struct schema_key schema_garbage(uint64_t content_id)
+{
+    return key_u64('g', content_id);
+}
+
+struct schema_key schema_export(struct slice name)
+{
+    struct schema_key k = key_of('c');
+    key_add(&k, "e", 1);
+    key_add(&k, name.data, name.size);
+    return k;
+}
+
+struct schema_key schema_block_server(uint32_t id)
+{
+    struct schema_key k = key_of('c');
+    uint8_t bytes[4];
+    put_u32be(bytes, id);
+    key_add(&k, "b", 1);
+    key_add(&k, bytes, 4);
+    return k;
+}
+
+struct schema_key schema_cluster(void)
+{
+    struct schema_key k = key_of('c');
+    key_add(&k, "k", 1);
+    return k;
+}
+
+struct schema_key schema_meta(void)
+{
+    return key_of('m');
+}
+
+uint64_t schema_key_u64(struct slice key, size_t skip)
+{
+    CHECK(key.size >= skip + 8);
+    return get_u64be(key.data + skip);
+}

@@ -1,0 +1,65 @@
+"""make run, start, stop, reset: what a new user does first (packaging/local_cluster.py, in a directory of the test's own)."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+import pytest
+
+import cluster as clusters
+from cluster import BIN, ROOT
+
+
+@pytest.fixture
+def local(tmp_path):
+    base = clusters.free_ports(1)[0]
+    base = base - 10 if base > 60000 else base
+    env = dict(os.environ, SURFFS_BASE_PORT=str(base))
+    run_dir = tmp_path / "run"
+
+    def command(word, ok=True):
+        done = subprocess.run(["/usr/bin/python3", str(ROOT / "packaging" / "local_cluster.py"), word, "--bin", str(BIN), "--run", str(run_dir)],
+                              env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120 * clusters.PATIENCE)
+        assert (done.returncode == 0) == ok, done.stdout
+        return done.stdout
+
+    command.run = run_dir
+    command.base = base
+    yield command
+    command("reset")
+
+
+def pid(path):
+    return int(pathlib.Path(path).read_text())
+
+
+def test_run_start_stop_reset(local):
+    out = local("run")
+    assert "took over" in out and "make stop" in out
+    run = local.run
+    assert (run / "a" / "hello-2").read_bytes() == (run / "b" / "hello-2").read_bytes()
+    for name in ("node1", "node2", "node3", "a", "b"):
+        os.kill(pid(run / f"{name}.pid"), 0)
+    sourced = subprocess.run(["sh", "-c", f". {run}/env; surfctl --json status"], stdout=subprocess.PIPE, text=True, check=True)
+    assert '"leader"' in sourced.stdout
+
+    assert "running already" in local("run")
+    os.kill(pid(run / "node2.pid"), signal.SIGKILL)
+    assert "node 2" in local("start")
+    assert "nothing to start" in local("start")
+
+    assert "mount a" in local("stop")
+    assert not os.path.ismount(run / "a") and "not running" in local("stop")
+    local("start")
+    assert (run / "b" / "hello-1").stat().st_size == 3 << 20
+    local("reset")
+    assert not run.exists()
+
+
+def test_a_port_in_use_is_named(local):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", local.base + 2))
+        s.listen()
+        assert str(local.base + 2) in local("run", ok=False)

@@ -1,0 +1,261 @@
+/* Configuration: what is taken, and that each refusal says the offending value. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/config.h"
+
+static struct config c;
+static struct err_text why;
+
+static int setup(void **state)
+{
+    (void)state;
+    config_init(&c);
+    why.text[0] = 0;
+    return 0;
+}
+
+static void set(const char *key, const char *value)
+{
+    if (config_set(&c, key, value, &why) != ERR_OK)
+        fail_msg("%s=%s: %s", key, value, why.text);
+}
+
+static void refused(const char *key, const char *value)
+{
+    assert_int_not_equal(config_set(&c, key, value, &why), ERR_OK);
+    if (!strstr(why.text, value))
+        fail_msg("%s=%s: the value is not in: %s", key, value, why.text);
+}
+
+static void finishes(void)
+{
+    if (config_finish(&c, &why) != ERR_OK)
+        fail_msg("%s", why.text);
+}
+
+static void finish_refused(const char *word)
+{
+    assert_int_not_equal(config_finish(&c, &why), ERR_OK);
+    if (!strstr(why.text, word))
+        fail_msg("\"%s\" is not in: %s", word, why.text);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    finishes();
+    assert_int_equal(c.roles, WIRE_NODE_META | WIRE_NODE_BLOCK);
+    assert_int_equal(c.id, 1);
+    assert_int_equal(c.port, 8080);
+    assert_string_equal(c.data, "surfd-data");
+    assert_string_equal(c.bind_host, "127.0.0.1");
+    assert_string_equal(c.advertise.text, "127.0.0.1:8080");
+    assert_int_equal(c.peer_count, 1);
+    assert_int_equal(c.peers[0].id, 1);
+    assert_int_equal(c.session_timeout_s, 60);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    set("role", "meta");
+    set("id", "2");
+    set("peers", "3=127.0.0.1:9003,1=127.0.0.1:9001,2=127.0.0.1:9002");
+    set("block-servers", "127.0.0.1:7001,127.0.0.1:7002");
+    set("election", "manual");
+    set("reads", "readindex");
+    set("session-timeout", "5");
+    finishes();
+    assert_int_equal(c.port, 9002); /* from the own entry */
+    assert_int_equal(c.peer_count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(c.peers[i].id, i + 1);
+    assert_int_equal(c.block_server_count, 2);
+    assert_string_equal(c.advertise.text, "127.0.0.1:9002");
+}
+
+static void test_bad_values(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {"port", "0x1"},
+        {"port", "99999"},
+        {"port", "0"},
+        {"port", "-1"},
+        {"port", " 1"},
+        {"port", "1 "},
+        {"port", "99999999999"},
+        {"role", "both!"},
+        {"id", "0"},
+        {"id", "-1"},
+        {"id", "x"},
+        {"id", "65536"},
+        {"election", "maybe"},
+        {"reads", "stale"},
+        {"debug", "yes"},
+        {"session-timeout", "1"},
+        {"peers", "1=localhost"},
+        {"peers", "x=127.0.0.1:1"},
+        {"peers", "127.0.0.1:1"},
+        {"peers", "=127.0.0.1:1"},
+        {"advertise", "host"},
+        {"block-servers", "nonsense"},
+        {"prot", "prot"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (strcmp(bad[i][0], "peers") == 0 || strcmp(bad[i][0], "block-servers") == 0 ||
+            strcmp(bad[i][0], "advertise") == 0) {
+            assert_int_not_equal(config_set(&c, bad[i][0], bad[i][1], &why), ERR_OK);
+            assert_true(why.text[0] != 0);
+        } else {
+            refused(bad[i][0], bad[i][1]);
+        }
+    }
+    refused("port", "");
+    refused("peers", "");
+    assert_int_not_equal(config_set(&c, "peers", "1=127.0.0.1:1,,2=127.0.0.1:2", &why), ERR_OK);
+    assert_int_not_equal(config_set(&c, "peers", "1=127.0.0.1:1,1=127.0.0.1:2", &why), ERR_OK);
+    assert_non_null(strstr(why.text, "twice"));
+    assert_int_not_equal(config_set(&c, "peers", "1=127.0.0.1:1,2=127.0.0.1:1", &why), ERR_OK);
+}
+
+static void test_peers_without_this_node(void **state)
+{
+    (void)state;
+    set("peers", "2=127.0.0.1:9001");
+    finish_refused("id 1");
+}
+
+static void test_peers_say_another_port(void **state)
+{
+    (void)state;
+    set("port", "9005");
+    set("peers", "1=127.0.0.1:9001,2=127.0.0.1:9002");
+    finish_refused("9005");
+}
+
+static void test_block_server_rules(void **state)
+{
+    (void)state;
+    set("role", "block");
+    set("id", "1");
+    set("peers", "1=127.0.0.1:9001");
+    finish_refused("1=127.0.0.1:9001");
+    set("id", "7");
+    finishes();
+    assert_int_equal(c.peer_count, 1);
+    assert_int_equal(config_add_block_server(&c, "127.0.0.1:7001", &why), ERR_OK);
+    finish_refused("127.0.0.1:7001");
+    assert_int_not_equal(config_add_block_server(&c, "127.0.0.1:7001", &why), ERR_OK);
+}
+
+static void test_listening_beyond_loopback(void **state)
+{
+    (void)state;
+    set("advertise", "192.0.2.1:8080");
+    finish_refused("insecure");
+    set("insecure-listen-everywhere-without-tls", "true");
+    finishes();
+    assert_string_equal(c.bind_host, "::");
+    set("localhost", "true");
+    finish_refused("192.0.2.1:8080");
+    assert_true(config_host_is_loopback("127.3.2.1") && config_host_is_loopback("::1") &&
+                config_host_is_loopback("localhost"));
+    assert_false(config_host_is_loopback("128.0.0.1") || config_host_is_loopback("example.org") ||
+                 config_host_is_loopback(""));
+}
+
+static char file_path[] = "/tmp/test_config_XXXXXX";
+
+static enum err load(const char *text, size_t size)
+{
+    FILE *f = fopen(file_path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    return config_load_file(&c, file_path, &why);
+}
+
+static void test_file(void **state)
+{
+    (void)state;
+    static const char text[] = "# a comment\n"
+                               "role: both\n"
+                               "id: 2\n"
+                               "peers:\n  1: 127.0.0.1:9001\n  2: 127.0.0.1:9002\n"
+                               "block-servers: [127.0.0.1:7001, 127.0.0.1:7002]\n"
+                               "debug: true\n";
+    if (load(text, strlen(text)) != ERR_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(c.id, 2);
+    assert_int_equal(c.peer_count, 2);
+    assert_int_equal(c.block_server_count, 2);
+    assert_true(c.debug);
+    set("id", "1"); /* as a flag, afterwards */
+    finishes();
+    assert_int_equal(c.port, 9001);
+    assert_int_equal(load("", 0), ERR_OK);
+    assert_int_equal(load("peers: [1=127.0.0.1:1]\n", 23), ERR_OK);
+}
+
+static void test_bad_file(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"port: seven\n", ":1: port", "seven"},
+        {"id: 1\n\nprot: 1\n", ":3: prot", "prot"},
+        {"port: [1, 2]\n", ":1: port", "plain value"},
+        {"port: {a: 1}\n", ":1: port", "plain value"},
+        {"peers: [[1]]\n", ":1: peers", "plain value"},
+        {"id: 1\nid: 2\n", ":2: id", "twice"},
+        {"[1, 2]\n", ":1: ", "mapping"},
+        {"{", "", "YAML"},
+        {"[x]: 1\n", ":1: ", "key"},
+        {"port: \"1\\02\"\n", ":1: port", "plain value"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        config_init(&c);
+        assert_int_not_equal(load(bad[i][0], strlen(bad[i][0])), ERR_OK);
+        for (int word = 1; word < 3; word++)
+            if (!strstr(why.text, bad[i][word]))
+                fail_msg("%s: \"%s\" is not in: %s", bad[i][0], bad[i][word], why.text);
+        assert_non_null(strstr(why.text, file_path));
+    }
+    assert_int_not_equal(load("\0", 1), ERR_OK);
+    assert_int_not_equal(config_load_file(&c, "/no/such/file", &why), ERR_OK);
+    assert_non_null(strstr(why.text, "/no/such/file"));
+    assert_int_not_equal(config_load_file(&c, "/tmp", &why), ERR_OK);
+    static char big[CONFIG_FILE_BYTES + 1];
+    memset(big, '#', sizeof big);
+    assert_int_not_equal(load(big, sizeof big), ERR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_defaults, setup),
+        cmocka_unit_test_setup(test_values, setup),
+        cmocka_unit_test_setup(test_bad_values, setup),
+        cmocka_unit_test_setup(test_peers_without_this_node, setup),
+        cmocka_unit_test_setup(test_peers_say_another_port, setup),
+        cmocka_unit_test_setup(test_block_server_rules, setup),
+        cmocka_unit_test_setup(test_listening_beyond_loopback, setup),
+        cmocka_unit_test_setup(test_file, setup),
+        cmocka_unit_test_setup(test_bad_file, setup),
+    };
+    int fd = mkstemp(file_path);
+    if (fd < 0)
+        return 1;
+    close(fd);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(file_path);
+    return failed;
+}
