@@ -8,7 +8,7 @@ struct arena {
     struct arena_chunk *chunks; /* newest first */
 };
 
-void *arena_alloc(struct arena *a, size_t size);  /* uninitialised */
+void *arena_alloc(struct arena *a, size_t size); /* uninitialised */
 void *arena_zalloc(struct arena *a, size_t size);
 struct slice arena_slice(struct arena *a, struct slice s); /* a copy */
 char *arena_str(struct arena *a, struct slice s);          /* a terminated copy */

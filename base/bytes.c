@@ -42,7 +42,7 @@ void bytes_reserve(struct bytes *b, size_t more)
 uint8_t *bytes_extend(struct bytes *b, size_t more)
 {
     bytes_reserve(b, more);
-    uint8_t *room = b->data + b->size;
+    uint8_t *room = b->data ? b->data + b->size : NULL;
     b->size += more;
     return room;
 }

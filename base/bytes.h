@@ -20,7 +20,7 @@ struct slice {
 #define SLICE(pointer, length) ((struct slice){(const uint8_t *)(pointer), (length)})
 struct slice slice_str(const char *text); /* without the terminating NUL */
 bool slice_equal(struct slice a, struct slice b);
-int slice_compare(struct slice a, struct slice b); /* as memcmp, shorter first */
+int slice_compare(struct slice a, struct slice b);                /* as memcmp, shorter first */
 struct slice slice_sub(struct slice s, size_t from, size_t size); /* CHECKs bounds */
 
 struct bytes {
@@ -28,17 +28,17 @@ struct bytes {
     size_t size, capacity; /* size <= capacity */
 };
 
-void bytes_reserve(struct bytes *b, size_t more);        /* room for `more` bytes behind size */
+void bytes_reserve(struct bytes *b, size_t more); /* room for `more` bytes behind size */
 void bytes_append(struct bytes *b, struct slice s);
-uint8_t *bytes_extend(struct bytes *b, size_t more);     /* grows size, returns the new uninitialised room */
-void bytes_clear(struct bytes *b);                       /* size 0, memory kept */
-void bytes_free(struct bytes *b);                        /* and zeroes the struct */
+uint8_t *bytes_extend(struct bytes *b, size_t more); /* grows size, returns the new uninitialised room */
+void bytes_clear(struct bytes *b);                   /* size 0, memory kept */
+void bytes_free(struct bytes *b);                    /* and zeroes the struct */
 struct slice bytes_slice(const struct bytes *b);
 void bytes_u8(struct bytes *b, uint8_t v);
 void bytes_u16(struct bytes *b, uint16_t v);
 void bytes_u32(struct bytes *b, uint32_t v);
 void bytes_u64(struct bytes *b, uint64_t v);
-void bytes_blob(struct bytes *b, struct slice s);        /* u32 length, then the bytes */
+void bytes_blob(struct bytes *b, struct slice s); /* u32 length, then the bytes */
 
 struct cursor {
     const uint8_t *at, *end;

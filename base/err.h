@@ -87,7 +87,14 @@
     X(BLOCKS,        107, WAIT,    "too few block servers reachable")
 /* clang-format on */
 
-enum err_class { ERR_CLASS_NONE, ERR_CLASS_FINAL, ERR_CLASS_RETRY, ERR_CLASS_LEADER, ERR_CLASS_WAIT, ERR_CLASS_GIVE_UP };
+enum err_class {
+    ERR_CLASS_NONE,
+    ERR_CLASS_FINAL,
+    ERR_CLASS_RETRY,
+    ERR_CLASS_LEADER,
+    ERR_CLASS_WAIT,
+    ERR_CLASS_GIVE_UP
+};
 
 enum err {
 #define X(name, number, class, text) ERR_##name = number,

@@ -1,4 +1,5 @@
-/* list.h: intrusive doubly linked list with a sentinel head. A node is in at most one list; list_node_init marks it out. */
+/* list.h: intrusive doubly linked list with a sentinel head. A node is in at most one list; list_node_init marks it
+ * out. */
 #pragma once
 
 #include <stdbool.h>
@@ -58,7 +59,8 @@ static inline struct list_node *list_pop_front(struct list *l)
         list_remove(n);
     return n;
 }
-#define list_for_each(node, list) for (struct list_node *node = (list)->head.next; node != &(list)->head; node = node->next)
+#define list_for_each(node, list)                                                                                      \
+    for (struct list_node *node = (list)->head.next; node != &(list)->head; node = node->next)
 #define list_for_each_safe(node, list)                                                                                 \
     for (struct list_node *node = (list)->head.next, *node##_next = node->next; node != &(list)->head;                 \
          node = node##_next, node##_next = node->next)

@@ -45,7 +45,8 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     size_t room = sizeof line - 1; /* one for the newline */
     size_t at = strftime(line, room, "%Y-%m-%dT%H:%M:%S", &parts);
     pthread_mutex_lock(&log_name_lock);
-    int wrote = snprintf(line + at, room - at, ".%03ldZ %s %s %s: ", now.tv_nsec / 1000000, log_name, words[level], module);
+    int wrote =
+        snprintf(line + at, room - at, ".%03ldZ %s %s %s: ", now.tv_nsec / 1000000, log_name, words[level], module);
     pthread_mutex_unlock(&log_name_lock);
     if (wrote > 0)
         at += (size_t)wrote < room - at ? (size_t)wrote : room - at - 1;

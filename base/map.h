@@ -8,9 +8,9 @@ struct map_u64 {
     struct map_u64_slot *slots;
     size_t count, capacity, used; /* used counts tombstones too */
 };
-void *map_u64_get(const struct map_u64 *m, uint64_t key);             /* NULL when absent */
-void *map_u64_put(struct map_u64 *m, uint64_t key, void *value);      /* the value that it replaced, or NULL */
-void *map_u64_remove(struct map_u64 *m, uint64_t key);                /* the value, or NULL */
+void *map_u64_get(const struct map_u64 *m, uint64_t key);        /* NULL when absent */
+void *map_u64_put(struct map_u64 *m, uint64_t key, void *value); /* the value that it replaced, or NULL */
+void *map_u64_remove(struct map_u64 *m, uint64_t key);           /* the value, or NULL */
 /* Iterate: *at starts at 0; false at the end. The map must not change meanwhile, except by removing the current key. */
 bool map_u64_next(const struct map_u64 *m, size_t *at, uint64_t *ret_key, void **ret_value);
 void map_u64_free(struct map_u64 *m);

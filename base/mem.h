@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <sys/param.h> /* MIN, MAX */
 
-void *mem_alloc(size_t size);               /* uninitialised; never NULL */
-void *mem_zalloc(size_t size);              /* zeroed */
+void *mem_alloc(size_t size);  /* uninitialised; never NULL */
+void *mem_zalloc(size_t size); /* zeroed */
 void *mem_realloc(void *p, size_t size);
 void *mem_dup(const void *p, size_t size);
 char *mem_strdup(const char *s);

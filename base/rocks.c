@@ -12,7 +12,7 @@ enum err rocks_result(char *message, const char *what, struct err_text *why)
     enum err e = ERR_IO;
     if (strstr(message, "Corruption") || strstr(message, "corrupt") || strstr(message, "checksum"))
         e = ERR_CORRUPT;
-    else if (strstr(message, "lock"))
+    else if (strstr(message, "lock file") || strstr(message, "lock hold"))
         e = ERR_LOCKED;
     else if (strstr(message, "No space left") || strstr(message, "NoSpace"))
         e = ERR_NOSPC;

@@ -1,5 +1,8 @@
 #include "blockstore/placement.h"
 
+#include "base/check.h"
+#include "base/limits.h"
+
 #define LOG2_FRACTION_BITS 24u
 
 /* -log2(u / 2^64) in fixed point, at least 1. The fraction comes by repeated squaring: bit after bit of log2. */
@@ -45,17 +48,16 @@ static bool score_above(const struct score *a, const struct score *b)
 void placement_order(const struct placement_server *servers, unsigned count, const struct sha256 *block,
                      unsigned *ret_order)
 {
-    /* Insertion sort: there are few servers, and no memory is needed. */
+    CHECK(count <= LIMIT_BLOCK_SERVERS);
+    struct score scores[LIMIT_BLOCK_SERVERS]; /* in order */
     for (unsigned i = 0; i < count; i++) {
         struct score mine = score_of(&servers[i], block);
         unsigned at = i;
-        while (at > 0) {
-            struct score before = score_of(&servers[ret_order[at - 1]], block);
-            if (!score_above(&mine, &before))
-                break;
+        for (; at > 0 && score_above(&mine, &scores[at - 1]); at--) {
+            scores[at] = scores[at - 1];
             ret_order[at] = ret_order[at - 1];
-            at--;
         }
+        scores[at] = mine;
         ret_order[at] = i;
     }
 }

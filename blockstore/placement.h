@@ -13,6 +13,7 @@ struct placement_server {
     uint64_t weight; /* capacity in any unit, below 2^56; 0 counts as 1 */
 };
 
-/* Fills ret_order with the indexes of all `count` servers, the first owner first. */
+/* Fills ret_order with the indexes of all `count` servers (at most LIMIT_BLOCK_SERVERS), the first owner first. Ids
+ * differ. */
 void placement_order(const struct placement_server *servers, unsigned count, const struct sha256 *block,
                      unsigned *ret_order);

@@ -1,6 +1,6 @@
 #include "blockstore/store.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,6 +10,10 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "base/rocks.h"
+#include "blockstore/barrier.h"
+
+#define LOG_MODULE "blockstore"
+#include "base/log.h"
 
 #define KEY_SIZE (1 + SHA256_SIZE)
 #define KEY_BYTES 'b'
@@ -25,17 +29,15 @@ struct block_store {
     rocksdb_options_t *options;
     rocksdb_block_based_table_options_t *table;
     rocksdb_cache_t *cache;
-    rocksdb_writeoptions_t *write_durable, *write_bulk;
+    rocksdb_writeoptions_t *write_durable, *write_logged, *write_unlogged;
     rocksdb_readoptions_t *read;
     rocksdb_flushoptions_t *flush;
     char *path;
     uint64_t boot_id;
 
-    pthread_mutex_t lock;
-    pthread_cond_t flushed;
-    uint64_t bulk_puts;   /* so far; protected by lock */
-    uint64_t bulk_synced; /* how many of them a finished flush covers; protected by lock */
-    bool flushing;        /* protected by lock */
+    struct barrier barrier;
+    uint64_t background_errors; /* seen so far; used by one barrier run at a time */
+    atomic_int failed;          /* enum err: the disk's error that ended writing, or ERR_OK */
 };
 
 static void key_of(uint8_t key[KEY_SIZE], char kind, const struct sha256 *id)
@@ -73,8 +75,7 @@ enum err block_store_open(const char *path, const struct block_store_options *op
 {
     struct block_store *s = MEM_NEW(struct block_store);
     s->path = mem_strdup(path);
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->flushed, NULL);
+    barrier_init(&s->barrier);
     do
         random_bytes(&s->boot_id, sizeof s->boot_id);
     while (s->boot_id == 0);
@@ -87,8 +88,9 @@ enum err block_store_open(const char *path, const struct block_store_options *op
     s->options = store_options(options, s->table);
     s->write_durable = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(s->write_durable, 1);
-    s->write_bulk = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_disable_WAL(s->write_bulk, 1);
+    s->write_logged = rocksdb_writeoptions_create();
+    s->write_unlogged = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(s->write_unlogged, 1);
     s->read = rocksdb_readoptions_create();
     /* Readers check SHA-256; RocksDB's own checksum of blobs would only be slower (docs/PERFORMANCE.md). */
     rocksdb_readoptions_set_verify_checksums(s->read, 0);
@@ -110,17 +112,20 @@ void block_store_close(struct block_store *s)
 {
     if (!s)
         return;
-    if (s->db)
+    if (s->db) {
+        if (block_store_sync(s) != ERR_OK)
+            log_error("%s: what was put since the last sync may be lost", s->path);
         rocksdb_close(s->db);
+    }
     rocksdb_flushoptions_destroy(s->flush);
     rocksdb_readoptions_destroy(s->read);
-    rocksdb_writeoptions_destroy(s->write_bulk);
+    rocksdb_writeoptions_destroy(s->write_logged);
+    rocksdb_writeoptions_destroy(s->write_unlogged);
     rocksdb_writeoptions_destroy(s->write_durable);
     rocksdb_options_destroy(s->options);
     rocksdb_block_based_options_destroy(s->table);
     rocksdb_cache_destroy(s->cache);
-    pthread_cond_destroy(&s->flushed);
-    pthread_mutex_destroy(&s->lock);
+    barrier_close(&s->barrier);
     free(s->path);
     free(s);
 }
@@ -138,44 +143,67 @@ static enum err present(struct block_store *s, const struct sha256 *id, bool *re
     return ERR_OK;
 }
 
-static bool all_synced(struct block_store *s)
+/* A disk that failed to write is not trusted again before a restart: after a failed sync the kernel drops what it could
+ * not write, and the next sync succeeds. Only a full disk may recover. */
+static enum err settle(struct block_store *s, enum err e)
 {
-    pthread_mutex_lock(&s->lock);
-    bool synced = s->bulk_synced == s->bulk_puts;
-    pthread_mutex_unlock(&s->lock);
-    return synced;
+    if (e == ERR_OK || e == ERR_NOSPC)
+        return e;
+    if (atomic_exchange(&s->failed, (int)e) == ERR_OK)
+        log_error("%s: %s; no more blocks are taken", s->path, err_message(e));
+    return e;
 }
 
 static void add_rows(rocksdb_writebatch_t *batch, const struct sha256 *id, struct slice data)
 {
     uint8_t key[KEY_SIZE], size[4];
-    key_of(key, KEY_BYTES, id);
-    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)data.data, data.size);
-    key_of(key, KEY_PRESENT, id);
+    key_of(key, KEY_PRESENT, id); /* first: the batch is one growing string, and the large part should grow it last */
     put_u32be(size, (uint32_t)data.size);
     rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)size, sizeof size);
+    key_of(key, KEY_BYTES, id);
+    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)data.data, data.size);
 }
 
-static enum err write_batch(struct block_store *s, rocksdb_writebatch_t *batch, bool durable)
+static enum err write_batch(struct block_store *s, rocksdb_writebatch_t *batch, uint64_t bytes, bool durable)
 {
+    TRY((enum err)atomic_load(&s->failed));
     char *message = NULL;
-    rocksdb_write(s->db, durable ? s->write_durable : s->write_bulk, batch, &message);
-    TRY(rocks_result(message, "block put", NULL));
-    if (!durable) {
-        pthread_mutex_lock(&s->lock);
-        s->bulk_puts++;
-        pthread_mutex_unlock(&s->lock);
+    if (durable) {
+        rocksdb_write(s->db, s->write_durable, batch, &message);
+    } else {
+        bool logged = barrier_put_begin(&s->barrier, bytes);
+        rocksdb_write(s->db, logged ? s->write_logged : s->write_unlogged, batch, &message);
+        barrier_put_end(&s->barrier, logged);
     }
-    return ERR_OK;
+    return settle(s, rocks_result(message, "block put", NULL));
 }
 
 static enum err check_block(const struct sha256 *id, struct slice data)
 {
-    if (data.size == 0 || data.size > LIMIT_BLOCK_BYTES)
+    if (data.size == 0)
+        return ERR_INVAL;
+    if (data.size > LIMIT_BLOCK_BYTES)
         return ERR_TOO_BIG;
     struct sha256 actual;
     sha256_of(data, &actual);
     return sha256_equal(&actual, id) ? ERR_OK : ERR_CORRUPT;
+}
+
+/* Adds the blocks that are to be written: those that aren't there, or with `again` those that are. */
+static enum err add_blocks(struct block_store *s, rocksdb_writebatch_t *batch, const struct sha256 *ids,
+                           const struct slice *datas, unsigned count, bool again, uint64_t *ret_bytes)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bool there = false;
+        TRY(present(s, &ids[i], &there));
+        if (there != again)
+            continue;
+        add_rows(batch, &ids[i], datas[i]);
+        bytes += datas[i].size;
+    }
+    *ret_bytes = bytes;
+    return ERR_OK;
 }
 
 enum err block_store_put_many(struct block_store *s, const struct sha256 *ids, const struct slice *datas,
@@ -183,22 +211,14 @@ enum err block_store_put_many(struct block_store *s, const struct sha256 *ids, c
 {
     for (unsigned i = 0; i < count; i++)
         TRY(check_block(&ids[i], datas[i]));
-    /* A block that is there but perhaps not yet durable is written again: a durable put must not depend on a flush. */
-    bool may_skip = !durable || all_synced(s);
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    unsigned added = 0;
-    enum err e = ERR_OK;
-    for (unsigned i = 0; i < count && e == ERR_OK; i++) {
-        bool there = false;
-        if (may_skip)
-            e = present(s, &ids[i], &there);
-        if (e == ERR_OK && !there) {
-            add_rows(batch, &ids[i], datas[i]);
-            added++;
-        }
-    }
-    if (e == ERR_OK && added > 0)
-        e = write_batch(s, batch, durable);
+    uint64_t bytes = 0, more = 0;
+    enum err e = add_blocks(s, batch, ids, datas, count, false, &bytes);
+    /* A block that is there may be a bulk put's that no sync covers yet. The order matters: first seen, then asked. */
+    if (e == ERR_OK && durable && rocksdb_writebatch_count(batch) < (int)(2 * count) && !barrier_is_clean(&s->barrier))
+        e = add_blocks(s, batch, ids, datas, count, true, &more);
+    if (e == ERR_OK && bytes + more > 0)
+        e = write_batch(s, batch, bytes + more, durable);
     rocksdb_writebatch_destroy(batch);
     return e;
 }
@@ -253,35 +273,39 @@ enum err block_store_delete(struct block_store *s, const struct sha256 *id)
     rocksdb_writebatch_delete(batch, (const char *)key, sizeof key);
     key_of(key, KEY_PRESENT, id);
     rocksdb_writebatch_delete(batch, (const char *)key, sizeof key);
-    enum err e = write_batch(s, batch, false);
+    enum err e = write_batch(s, batch, 0, false);
     rocksdb_writebatch_destroy(batch);
+    return e;
+}
+
+static uint64_t property(struct block_store *s, const char *name)
+{
+    uint64_t value = 0;
+    return rocksdb_property_int(s->db, name, &value) == 0 ? value : 0;
+}
+
+/* One barrier for everybody who waits. */
+static enum err barrier_run(void *arg, bool flush)
+{
+    struct block_store *s = arg;
+    char *message = NULL;
+    /* A flush in the background that failed may have left RocksDB without what the log's sync would promise: the flush
+     * in the foreground says whether it still is so. */
+    uint64_t errors = property(s, "rocksdb.background-errors");
+    if (flush || errors != s->background_errors)
+        rocksdb_flush(s->db, s->flush, &message);
+    else
+        rocksdb_flush_wal(s->db, 1, &message);
+    enum err e = settle(s, rocks_result(message, "block sync", NULL));
+    if (e == ERR_OK)
+        s->background_errors = errors;
     return e;
 }
 
 enum err block_store_sync(struct block_store *s)
 {
-    enum err e = ERR_OK;
-    pthread_mutex_lock(&s->lock);
-    uint64_t want = s->bulk_puts;
-    while (e == ERR_OK && s->bulk_synced < want) {
-        if (s->flushing) {
-            pthread_cond_wait(&s->flushed, &s->lock);
-            continue;
-        }
-        uint64_t covers = s->bulk_puts;
-        s->flushing = true;
-        pthread_mutex_unlock(&s->lock);
-        char *message = NULL;
-        rocksdb_flush(s->db, s->flush, &message);
-        e = rocks_result(message, "block sync", NULL);
-        pthread_mutex_lock(&s->lock);
-        s->flushing = false;
-        if (e == ERR_OK && covers > s->bulk_synced)
-            s->bulk_synced = covers;
-        pthread_cond_broadcast(&s->flushed);
-    }
-    pthread_mutex_unlock(&s->lock);
-    return e;
+    TRY((enum err)atomic_load(&s->failed));
+    return barrier_sync(&s->barrier, barrier_run, s);
 }
 
 enum err block_store_inventory(struct block_store *s, const struct sha256 *after, unsigned max, struct sha256 *ret,
@@ -308,12 +332,6 @@ enum err block_store_inventory(struct block_store *s, const struct sha256 *after
     TRY(rocks_result(message, "block inventory", NULL));
     *ret_count = count;
     return ERR_OK;
-}
-
-static uint64_t property(struct block_store *s, const char *name)
-{
-    uint64_t value = 0;
-    return rocksdb_property_int(s->db, name, &value) == 0 ? value : 0;
 }
 
 void block_store_stat(struct block_store *s, struct block_store_stat *ret)

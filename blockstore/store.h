@@ -4,11 +4,13 @@
  * written in one batch.
  *
  * Durability comes two ways. A durable put goes through the write-ahead log and is synced at return; concurrent ones
- * share the sync. A bulk put skips the log and is durable after the next block_store_sync, which flushes the memtable:
- * half the bytes written (docs/PERFORMANCE.md). A crash loses bulk puts that no sync covered, which the boot id shows.
+ * share the sync. A bulk put is durable after the next block_store_sync; most of them skip the log
+ * (blockstore/barrier.h, docs/PERFORMANCE.md). A crash loses bulk puts that no sync covered, which the boot id shows.
+ * After a crash a block that was deleted may be back.
  *
  * Thread-safe; everything blocks on the disk: call it from worker threads. Errors: CORRUPT (bytes that don't hash to
- * the id, or damaged files), TOO_BIG, NOT_FOUND, NOSPC, IO. */
+ * the id, or damaged files), TOO_BIG, INVAL (no bytes), NOT_FOUND, NOSPC, IO. After IO or CORRUPT from RocksDB's own
+ * writing, every later put, delete and sync gives that error until the store is opened again; reads go on. */
 #pragma once
 
 #include "base/err.h"

@@ -1,7 +1,7 @@
 /* surf.h: libsurf, a mounted export as a library: what fusefs/ translates to, and what tools and tests use directly.
  *
- * Thread-safe. Every call may block for as long as the cluster can't answer; `cancel` (NULL is allowed) breaks that with
- * ERR_CANCELLED, after which a change may still happen. Names are slices of 1..255 bytes; the functions check them
+ * Thread-safe. Every call may block for as long as the cluster can't answer; `cancel` (NULL is allowed) breaks that
+ * with ERR_CANCELLED, after which a change may still happen. Names are slices of 1..255 bytes; the functions check them
  * (NAMETOOLONG, INVAL). Inode numbers are the metastore's; META_ROOT_INO is the export's root as seen here.
  * Attributes include this mount's own data that is not committed yet. */
 #pragma once
@@ -33,6 +33,9 @@ void surf_close_export(struct surf *s, int64_t timeout_ns);
 enum err surf_lookup(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
                      struct meta_attr *ret) MUST_USE;
 enum err surf_getattr(struct surf *s, const struct surf_caller *c, uint64_t ino, struct meta_attr *ret) MUST_USE;
+/* Of a directory in which this mount has changed something: its attributes as of that change, if it is not older than
+ * max_age_ns; nobody is asked. Another mount may have changed it since. */
+bool surf_recent_attr(struct surf *s, uint64_t ino, int64_t max_age_ns, struct meta_attr *ret, int64_t *ret_age_ns);
 /* mask etc. as in meta_command.setattr */
 struct surf_setattr {
     uint32_t mask, mode, uid, gid;
@@ -58,7 +61,8 @@ enum err surf_rename(struct surf *s, const struct surf_caller *c, uint64_t paren
                      uint64_t new_parent, struct slice new_name, uint32_t meta_flags) MUST_USE;
 enum err surf_readlink(struct surf *s, const struct surf_caller *c, uint64_t ino, struct arena *arena,
                        struct slice *ret) MUST_USE;
-/* One page of entries behind `cookie`, in the arena; "." and ".." are the caller's. with_attr: own dirty data included. */
+/* One page of entries behind `cookie`, in the arena; "." and ".." are the caller's. with_attr: own dirty data included.
+ */
 enum err surf_readdir(struct surf *s, const struct surf_caller *c, uint64_t ino, uint64_t cookie, unsigned max_count,
                       bool with_attr, struct arena *arena, struct meta_query_reply *ret) MUST_USE;
 enum err surf_open(struct surf *s, const struct surf_caller *c, uint64_t ino, int flags, struct file_handle **ret,

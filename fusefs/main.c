@@ -194,6 +194,7 @@ static void finish(struct mount *m)
     if (m->session && closed)
         fuse_session_destroy(m->session);
     requests_close(&m->requests);
+    log_info("%s is unmounted", m->options->mountpoint);
 }
 
 static int open_and_run(const struct options *o)

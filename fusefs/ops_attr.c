@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "fusefs/mount.h"
 
+#define RECENT_NS (NS_PER_S / 2) /* how old attributes of our own last change may be */
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct op op;
@@ -13,7 +15,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     reply_entry(req, e, &attr);
 }
 
-static void reply_attr(fuse_req_t req, enum err e, const struct meta_attr *attr)
+static void reply_attr(fuse_req_t req, enum err e, const struct meta_attr *attr, int64_t age_ns)
 {
     if (e != ERR_OK) {
         reply_error(req, e);
@@ -21,7 +23,7 @@ static void reply_attr(fuse_req_t req, enum err e, const struct meta_attr *attr)
     }
     struct stat st;
     attr_to_stat(attr, &st);
-    fuse_reply_attr(req, &st, ATTR_TIMEOUT_S);
+    fuse_reply_attr(req, &st, ATTR_TIMEOUT_S - (double)age_ns / NS_PER_S);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -29,10 +31,16 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)fi;
     struct op op;
     struct meta_attr attr;
+    int64_t age_ns = 0;
+    struct mount *m = fuse_req_userdata(req);
+    if (surf_recent_attr(m->surf, ino, RECENT_NS, &attr, &age_ns)) {
+        reply_attr(req, ERR_OK, &attr, age_ns);
+        return;
+    }
     op_begin(&op, req);
     enum err e = surf_getattr(op.mount->surf, &op.request.caller, ino, &attr);
     op_end(&op);
-    reply_attr(req, e, &attr);
+    reply_attr(req, e, &attr, 0);
 }
 
 static int64_t ns_of(const struct timespec *t)
@@ -78,7 +86,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
     enum err e = set.mask == 0 ? surf_getattr(op.mount->surf, &op.request.caller, ino, &changed)
                                : surf_setattr(op.mount->surf, &op.request.caller, ino, &set, &changed);
     op_end(&op);
-    reply_attr(req, e, &changed);
+    reply_attr(req, e, &changed, 0);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

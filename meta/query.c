@@ -240,7 +240,9 @@ enum err meta_query(struct meta *m, const struct meta_query *query, struct arena
     if (query->op < 1 || query->op > META_QUERY_LAST)
         return ERR_INVAL;
     struct meta_query_reply r = {0};
-    enum err e = m->initialised ? queries[query->op](m, query, arena, &r) : ERR_NO_LEADER;
+    /* Before META_INIT there are no files to ask for, but the daemon may look at what there is. */
+    bool of_files = query->op < META_QUERY_STATFS;
+    enum err e = m->initialised || !of_files ? queries[query->op](m, query, arena, &r) : ERR_NO_LEADER;
     if (e != ERR_OK) {
         if (!is_outcome(e))
             return e;

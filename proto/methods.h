@@ -6,16 +6,16 @@ enum rpc_method {
     METHOD_RAFT = 1,
 
     /* Served by the leader; others answer NOT_LEADER with a hint. wire_meta.h */
-    METHOD_META_CALL = 16,  /* struct meta_command -> struct meta_reply */
-    METHOD_META_QUERY,      /* struct meta_query -> struct meta_query_reply; linearizable */
-    METHOD_META_KEEPALIVE,  /* struct wire_keepalive -> struct wire_keepalive_reply */
+    METHOD_META_CALL = 16, /* struct meta_command -> struct meta_reply */
+    METHOD_META_QUERY,     /* struct meta_query -> struct meta_query_reply; linearizable */
+    METHOD_META_KEEPALIVE, /* struct wire_keepalive -> struct wire_keepalive_reply */
 
     /* Served by block servers. wire_block.h; payload: block bytes, one after the other */
-    METHOD_BLOCK_PUT = 32,  /* struct wire_block_put -> struct wire_block_ack */
-    METHOD_BLOCK_GET,       /* struct wire_block_ids -> struct wire_block_sizes, payload */
-    METHOD_BLOCK_HAS,       /* struct wire_block_ids -> struct wire_block_present */
-    METHOD_BLOCK_SYNC,      /* empty -> struct wire_block_ack: all that was put before is durable */
-    METHOD_BLOCK_INFO,      /* empty -> struct wire_block_info */
+    METHOD_BLOCK_PUT = 32, /* struct wire_block_put -> struct wire_block_ack */
+    METHOD_BLOCK_GET,      /* struct wire_block_ids -> struct wire_block_sizes, payload */
+    METHOD_BLOCK_HAS,      /* struct wire_block_ids -> struct wire_block_present */
+    METHOD_BLOCK_SYNC,     /* empty -> struct wire_block_ack: all that was put before is durable */
+    METHOD_BLOCK_INFO,     /* empty -> struct wire_block_info */
 
     /* From a block server to the leader, every few seconds: registers it and reports space. wire_block_info -> empty */
     METHOD_BLOCK_REPORT = 48,
@@ -26,7 +26,7 @@ enum rpc_method {
     METHOD_ADMIN_RESTORE,    /* empty -> empty */
     METHOD_ADMIN_LEADER,     /* empty -> empty: this node shall become leader; answered when it is */
     METHOD_ADMIN_HEARTBEAT,  /* empty -> empty: one round of replication, if leader */
-    METHOD_ADMIN_UNREACHABLE /* struct wire_admin_nodes -> empty: ignore raft messages from these ids, in addition to those
-                                ignored already; an empty list clears it */
+    METHOD_ADMIN_UNREACHABLE /* struct wire_admin_nodes -> empty: ignore raft messages from these ids, in addition to
+                                those ignored already; an empty list clears it */
 };
 const char *rpc_method_name(unsigned method);

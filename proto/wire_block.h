@@ -11,7 +11,7 @@ struct wire_block_put {
     unsigned count;
 };
 struct wire_block_ack {
-    uint64_t boot_id;         /* a change between put and sync means: put again */
+    uint64_t boot_id; /* a change between put and sync means: put again */
 };
 struct wire_block_ids {
     const struct sha256 *ids; /* GET: 1..LIMIT_BLOCKS_PER_FRAME; HAS: 1..LIMIT_HASHES_PER_FRAME */
@@ -19,17 +19,18 @@ struct wire_block_ids {
 };
 #define WIRE_BLOCK_ABSENT UINT32_MAX
 struct wire_block_sizes {
-    const uint32_t *sizes;    /* one per id, in order; WIRE_BLOCK_ABSENT: not here, or left out to keep the payload's limit */
+    const uint32_t
+        *sizes; /* one per id, in order; WIRE_BLOCK_ABSENT: not here, or left out to keep the payload's limit */
     unsigned count;
 };
 struct wire_block_present {
     uint64_t boot_id;
-    const uint8_t *present;   /* one per id: 0 or 1 */
+    const uint8_t *present; /* one per id: 0 or 1 */
     unsigned count;
 };
 struct wire_block_info {
     uint32_t node_id;
-    struct slice address;     /* where clients reach it */
+    struct slice address;                                         /* where clients reach it */
     uint64_t boot_id, blocks, block_bytes, disk_total, disk_free; /* bytes */
 };
 
@@ -37,7 +38,8 @@ struct slice wire_block_put_encode(const struct wire_block_put *p, struct arena 
 enum err wire_block_put_decode(struct slice s, size_t payload_size, struct arena *a, struct wire_block_put *ret,
                                struct err_text *why) MUST_USE;
 struct slice wire_block_ack_encode(const struct wire_block_ack *p, struct arena *a);
-enum err wire_block_ack_decode(struct slice s, struct arena *a, struct wire_block_ack *ret, struct err_text *why) MUST_USE;
+enum err wire_block_ack_decode(struct slice s, struct arena *a, struct wire_block_ack *ret,
+                               struct err_text *why) MUST_USE;
 struct slice wire_block_ids_encode(const struct wire_block_ids *p, struct arena *a);
 enum err wire_block_ids_decode(struct slice s, unsigned max_count, struct arena *a, struct wire_block_ids *ret,
                                struct err_text *why) MUST_USE;
@@ -49,4 +51,5 @@ struct slice wire_block_present_encode(const struct wire_block_present *p, struc
 enum err wire_block_present_decode(struct slice s, struct arena *a, struct wire_block_present *ret,
                                    struct err_text *why) MUST_USE;
 struct slice wire_block_info_encode(const struct wire_block_info *p, struct arena *a);
-enum err wire_block_info_decode(struct slice s, struct arena *a, struct wire_block_info *ret, struct err_text *why) MUST_USE;
+enum err wire_block_info_decode(struct slice s, struct arena *a, struct wire_block_info *ret,
+                                struct err_text *why) MUST_USE;

@@ -17,19 +17,21 @@ enum wire_hello_role { WIRE_ROLE_NODE = 1, WIRE_ROLE_CLIENT = 2, WIRE_ROLE_ADMIN
 struct wire_hello {
     enum wire_hello_role role;
     uint32_t version_min, version_max;
-    uint32_t node_id;        /* of a node; else 0 */
-    bool has_cluster_id;     /* a node knows it once META_INIT was applied; a client once it has asked */
+    uint32_t node_id;    /* of a node; else 0 */
+    bool has_cluster_id; /* a node knows it once META_INIT was applied; a client once it has asked */
     uint8_t cluster_id[16];
-    struct slice name;       /* for log lines; <= 255 bytes */
+    struct slice name; /* for log lines; <= 255 bytes */
 };
 struct slice wire_hello_encode(const struct wire_hello *h, struct arena *a);
 enum err wire_hello_decode(struct slice s, struct arena *a, struct wire_hello *ret, struct err_text *why) MUST_USE;
 
+#define WIRE_TEXT_BYTES 1023u /* text for people: longer ones are cut by the encoder */
+
 /* The message of a RESPONSE whose status is not OK and whose method has no reply of its own. */
 struct wire_error {
-    uint32_t leader_id;           /* 0: not known */
-    struct slice leader_address;  /* HOST:PORT; empty: not known */
-    struct slice text;            /* for people; may be empty */
+    uint32_t leader_id;          /* 0: not known */
+    struct slice leader_address; /* HOST:PORT; empty: not known */
+    struct slice text;           /* for people; may be empty */
 };
 struct slice wire_error_encode(const struct wire_error *e, struct arena *a);
 /* Never fails: a detail that can't be read is an empty one. */

@@ -1,8 +1,7 @@
 /* log.h: the log as the core sees it: the newest entries in memory, older ones through raft_storage. Private to raft/.
  *
- *   compacted < first <= last + 1        memory holds [first, last]; [compacted + 1, first - 1] is read from the storage
- *   compacted <= applied <= last
- *   persisted <= last, given <= last     given: handed to the driver to be written
+ *   compacted < first <= last + 1        memory holds [first, last]; [compacted + 1, first - 1] is read from the
+ * storage compacted <= applied <= last persisted <= last, given <= last     given: handed to the driver to be written
  *
  * What isn't applied or isn't durable is always in memory, except entries that were found on disk at the start. Entries
  * lie in one array without gaps, so a run of them is a pointer and a count; such a pointer lives until the next append,
@@ -21,9 +20,9 @@ struct raft_log {
     uint64_t applied, persisted, given;
     struct raft_entry *array; /* memory: array[at .. at + last - first] */
     size_t at, capacity;
-    size_t bytes;         /* of the entries in memory */
-    size_t open_bytes;    /* of those that aren't applied */
-    size_t cache_bytes;   /* applied, durable entries are dropped from memory while bytes is over this */
+    size_t bytes;       /* of the entries in memory */
+    size_t open_bytes;  /* of those that aren't applied */
+    size_t cache_bytes; /* applied, durable entries are dropped from memory while bytes is over this */
 };
 
 enum err raft_log_open(struct raft_log *l, const struct raft_restart *restart, const struct raft_storage *storage,

@@ -1,5 +1,5 @@
-/* raft.h: the consensus core, as a deterministic library. Events go in, updates come out; no I/O, no clock, no thread, no
- * global; the only randomness is a seeded stream in the struct. Source: Ongaro, "Consensus: Bridging Theory and
+/* raft.h: the consensus core, as a deterministic library. Events go in, updates come out; no I/O, no clock, no thread,
+ * no global; the only randomness is a seeded stream in the struct. Source: Ongaro, "Consensus: Bridging Theory and
  * Practice" (2014); section numbers below refer to it.
  *
  * The driver owns time, disk and network. It calls raft_step with one event and then carries out the update:
@@ -52,13 +52,14 @@ enum raft_reads { RAFT_READS_LEASE, RAFT_READS_READINDEX };
 struct raft_options {
     uint32_t id;
     struct raft_config config;
-    enum raft_election election; /* MANUAL: no timers, no pre-vote, check-quorum, stickiness or lease (thesis 3.10 by hand) */
+    enum raft_election
+        election; /* MANUAL: no timers, no pre-vote, check-quorum, stickiness or lease (thesis 3.10 by hand) */
     enum raft_reads reads;
     int64_t election_timeout_ns; /* minimum; the real one is drawn from [t, 2t) */
     int64_t heartbeat_ns;        /* < election_timeout_ns / 3 */
     int64_t lease_drift_ns;      /* margin taken off the lease for clock drift */
     uint64_t seed;
-    size_t cache_bytes;          /* applied entries kept in memory for followers that lag a little */
+    size_t cache_bytes; /* applied entries kept in memory for followers that lag a little */
 };
 
 /* What the driver found on disk. */
@@ -71,7 +72,8 @@ struct raft_restart {
     uint64_t compacted_index, compacted_term; /* the entry just before the first one in the log; 0, 0 at the start */
     uint64_t last_index;                      /* compacted_index when the log is empty */
     uint64_t applied_index;                   /* of the state machine; >= compacted_index */
-    bool fresh; /* first start of this member: no vote can have been given or lease granted before, so it may vote at once */
+    bool fresh; /* first start of this member: no vote can have been given or lease granted before, so it may vote at
+                   once */
 };
 
 /* Reading entries that are durable but no longer in the core's memory. Synchronous; called from inside raft_step. An
@@ -86,11 +88,15 @@ struct raft_storage {
 };
 
 enum raft_message_type {
-    RAFT_MSG_PREVOTE = 1, RAFT_MSG_PREVOTE_REPLY, RAFT_MSG_VOTE, RAFT_MSG_VOTE_REPLY,
-    RAFT_MSG_APPEND,        /* entries, or none: heartbeat */
+    RAFT_MSG_PREVOTE = 1,
+    RAFT_MSG_PREVOTE_REPLY,
+    RAFT_MSG_VOTE,
+    RAFT_MSG_VOTE_REPLY,
+    RAFT_MSG_APPEND, /* entries, or none: heartbeat */
     RAFT_MSG_APPEND_REPLY,
-    RAFT_MSG_TIMEOUT_NOW,   /* transfer, thesis 3.10 */
-    RAFT_MSG_SNAPSHOT, RAFT_MSG_SNAPSHOT_REPLY /* reserved for streamed snapshots */
+    RAFT_MSG_TIMEOUT_NOW, /* transfer, thesis 3.10 */
+    RAFT_MSG_SNAPSHOT,
+    RAFT_MSG_SNAPSHOT_REPLY /* reserved for streamed snapshots */
 };
 #define RAFT_MSG_LAST RAFT_MSG_SNAPSHOT_REPLY
 
@@ -98,15 +104,16 @@ struct raft_message {
     enum raft_message_type type;
     uint32_t from, to;
     uint64_t term;
-    uint64_t index;    /* VOTE, PREVOTE: candidate's last index. APPEND: previous index. APPEND_REPLY: match, or on
-                          reject the follower's hint to go on at */
-    uint64_t log_term; /* term of the entry at `index` (for a rejecting reply: the conflicting term, 0: log too short) */
-    uint64_t commit;   /* APPEND: leader's commit. APPEND_REPLY: follower's last index */
-    uint64_t round;    /* APPEND: the leader's round; echoed by the reply; for ReadIndex and the lease */
+    uint64_t index; /* VOTE, PREVOTE: candidate's last index. APPEND: previous index. APPEND_REPLY: match, or on
+                       reject the follower's hint to go on at */
+    uint64_t
+        log_term;    /* term of the entry at `index` (for a rejecting reply: the conflicting term, 0: log too short) */
+    uint64_t commit; /* APPEND: leader's commit. APPEND_REPLY: follower's last index */
+    uint64_t round;  /* APPEND: the leader's round; echoed by the reply; for ReadIndex and the lease */
     uint64_t compactable; /* APPEND: what every member has: followers compact up to here */
     bool reject;
-    bool force;        /* VOTE of a transfer or of SetLeader: stickiness doesn't apply */
-    bool after_persist;/* not on the wire: see the top */
+    bool force;         /* VOTE of a transfer or of SetLeader: stickiness doesn't apply */
+    bool after_persist; /* not on the wire: see the top */
     const struct raft_entry *entries;
     unsigned entry_count;
 };
@@ -182,7 +189,8 @@ struct raft_update {
 
 /* ERR_CONFIG with why for impossible options (id not a member, heartbeat too long, ...). */
 enum err raft_open(const struct raft_options *options, const struct raft_restart *restart,
-                   const struct raft_storage *storage, int64_t now_ns, struct raft **ret, struct err_text *why) MUST_USE;
+                   const struct raft_storage *storage, int64_t now_ns, struct raft **ret,
+                   struct err_text *why) MUST_USE;
 void raft_close(struct raft *r);
 
 /* Never fails: operating errors are in update->status and reads[].status. */

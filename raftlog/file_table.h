@@ -1,5 +1,6 @@
-/* file_table.h: all disk access of the log, as one small table of functions, so that a test can cut, tear, lose or refuse
- * writes at every step. The real table is file_table_system; names are relative to the directory that was opened.
+/* file_table.h: all disk access of the log, as one small table of functions, so that a test can cut, tear, lose or
+ * refuse writes at every step. The real table is file_table_system; names are relative to the directory that was
+ * opened.
  *
  * An error of write or sync is final for the caller: it is never retried on the same file (after EIO the kernel drops
  * dirty pages, and the next fsync would succeed: RELIABILITY in docs). */
@@ -20,7 +21,8 @@ struct file_table {
     void (*close_dir)(void *context, struct file_table_dir *dir);
     /* Calls `each` for every regular file, in any order. */
     enum err (*list)(void *context, struct file_table_dir *dir, void (*each)(void *arg, const char *name), void *arg);
-    enum err (*open)(void *context, struct file_table_dir *dir, const char *name, bool create, struct file_table_file **ret);
+    enum err (*open)(void *context, struct file_table_dir *dir, const char *name, bool create,
+                     struct file_table_file **ret);
     void (*close)(void *context, struct file_table_file *file);
     enum err (*size)(void *context, struct file_table_file *file, uint64_t *ret);
     /* Whole reads and writes: short ones are errors (ERR_IO; NOSPC for a full disk). */

@@ -1,12 +1,12 @@
-/* raftlog.h: a raft member's durable part: log entries in segment files, term and vote in a small file, and the marker of
- * the last acknowledged index. Layout and recovery rules: raftlog/format.h.
+/* raftlog.h: a raft member's durable part: log entries in segment files, term and vote in a small file, and the marker
+ * of the last acknowledged index. Layout and recovery rules: raftlog/format.h.
  *
  * Threads: raftlog_write and raftlog_compact are called by one writer thread; raftlog_read, raftlog_term and
  * raftlog_bounds by any thread at the same time; a small mutex guards the index of segments. Reads see what the last
  * finished write made durable.
  *
- * Errors: after ERR_IO or ERR_NOSPC from a write or a sync the log is `failed` for good: every later write gives the same
- * error, and the process should say why and end (P8). */
+ * Errors: after ERR_IO or ERR_NOSPC from a write or a sync the log is `failed` for good: every later write gives the
+ * same error, and the process should say why and end (P8). */
 #pragma once
 
 #include "base/bytes.h"
@@ -18,9 +18,9 @@ struct raftlog;
 
 struct raftlog_options {
     const struct file_table *files;
-    const char *path;           /* a directory of its own */
-    uint64_t segment_bytes;     /* preallocated size of a segment; 0: 16 MiB */
-    uint8_t identity[16];       /* of this member; a log of another one is refused with ERR_WRONG_NODE */
+    const char *path;       /* a directory of its own */
+    uint64_t segment_bytes; /* preallocated size of a segment; 0: 16 MiB */
+    uint8_t identity[16];   /* of this member; a log of another one is refused with ERR_WRONG_NODE */
 };
 
 /* Opens or creates. A torn tail that lies beyond the acknowledged marker is cut, with a log line; any other damage is
@@ -41,8 +41,8 @@ struct raftlog_batch {
 };
 enum err raftlog_write(struct raftlog *l, const struct raftlog_batch *batch) MUST_USE;
 
-/* Entries from `from`: at most max_count, about max_bytes but at least one; their data goes into *buffer (cleared first).
- * ERR_NOT_FOUND when `from` is not in the log; ERR_CORRUPT when a checksum is wrong. */
+/* Entries from `from`: at most max_count, about max_bytes but at least one; their data goes into *buffer (cleared
+ * first). ERR_NOT_FOUND when `from` is not in the log; ERR_CORRUPT when a checksum is wrong. */
 enum err raftlog_read(struct raftlog *l, uint64_t from, unsigned max_count, size_t max_bytes, struct bytes *buffer,
                       struct raft_entry *ret_entries, unsigned *ret_count) MUST_USE;
 enum err raftlog_term(struct raftlog *l, uint64_t index, uint64_t *ret_term) MUST_USE;

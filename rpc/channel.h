@@ -3,16 +3,17 @@
  * hop to another thread costs more than the rest of a call (docs/PERFORMANCE.md).
  *
  * Among the threads that wait on one channel, one is its reader: it polls and reads the socket and completes whichever
- * calls the bytes answer. When it has its own answer it hands the role to another waiter, through that waiter's eventfd.
- * Calls that were started and not (or no longer) waited for are completed by whoever reads next; a process-wide helper
- * thread reads channels on which calls are outstanding and nobody waits.
+ * calls the bytes answer. When it has its own answer it hands the role to another waiter, through that waiter's
+ * eventfd. Calls that were started and not (or no longer) waited for are completed by whoever reads next; a
+ * process-wide helper thread reads channels on which calls are outstanding and nobody waits.
  *
- * Thread-safe throughout. Deadlines are clock_boot_ns times.
+ * Thread-safe throughout, but of one call only one thread at a time waits, and only one frees. Deadlines are
+ * clock_boot_ns times, INT64_MAX for none. Not for use across fork(): open channels in the process that uses them.
  */
 #pragma once
 
-#include "base/err.h"
 #include "base/bytes.h"
+#include "base/err.h"
 #include "rpc/address.h"
 
 struct rpc_channel;
@@ -26,7 +27,8 @@ void rpc_cancel_free(struct rpc_cancel *c); /* only when no wait uses it */
 
 struct rpc_channel_options {
     struct rpc_address address;
-    struct slice hello;
+    struct slice hello; /* copied */
+    /* Judges what the server sent; an error ends the calls that wait for the connection. Any calling thread. */
     enum err (*on_hello)(void *context, struct slice hello, struct err_text *why);
     void *context;
     int64_t connect_timeout_ns;
@@ -43,9 +45,11 @@ struct rpc_call;
 
 /* Up to this many slices are gathered as the payload, without a copy; they must live until rpc_call_start returns. */
 #define RPC_PAYLOAD_SLICES 64u
+#define RPC_CHANNEL_QUEUE_BYTES (4u * 1024u * 1024u) /* frames that wait for another thread's write */
 
-/* Sends the request (blocking only while the socket's buffer is full, until the deadline or cancel). Errors in
- * connecting or sending end the call at once, they are found by rpc_call_wait. Never NULL. */
+/* Sends the request (blocking while a connection is made and while the socket's buffer is full, until the deadline or
+ * cancel). Errors in connecting or sending end the call at once, they are found by rpc_call_result. Never NULL. A call
+ * that is not answered by its deadline ends with ERR_TIMEOUT. */
 struct rpc_call *rpc_call_start(struct rpc_channel *c, uint16_t method, struct slice message,
                                 const struct slice *payload, size_t payload_count, int64_t deadline_ns,
                                 struct rpc_cancel *cancel);
@@ -68,5 +72,4 @@ void rpc_call_abandon(struct rpc_call *call, void (*finished)(void *context, enu
  * NULL otherwise. */
 enum err rpc_channel_call(struct rpc_channel *c, uint16_t method, struct slice message, const struct slice *payload,
                           size_t payload_count, int64_t deadline_ns, struct rpc_cancel *cancel,
-                          struct rpc_call **ret_call, struct slice *ret_message,
-                          struct slice *ret_payload) MUST_USE;
+                          struct rpc_call **ret_call, struct slice *ret_message, struct slice *ret_payload) MUST_USE;

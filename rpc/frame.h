@@ -42,10 +42,14 @@ struct frame {
 void frame_header_encode(const struct frame_header *header, struct slice message, uint8_t out[FRAME_HEADER_SIZE]);
 
 /* Takes bytes in any pieces and gives whole frames. Memory is bounded by the limits and grows only as bytes arrive:
- * a header that announces a long frame does not allocate it at once. */
+ * a header that announces a long frame does not allocate it at once. After an error it gives that error for ever.
+ * One thread at a time. */
 struct frame_parser {
     struct bytes buffer;
-    size_t consumed;
+    size_t consumed;   /* bytes of buffer that were given out; <= buffer.size */
+    size_t frame_size; /* of the frame at `consumed`, header included; 0 while its header is incomplete */
+    size_t size_limit; /* frames over this are ERR_TOO_BIG; 0: only the limits above */
+    bool verified;     /* the checksum of the frame at `consumed` was found good */
 };
 void frame_parser_init(struct frame_parser *p);
 void frame_parser_close(struct frame_parser *p);
@@ -55,3 +59,6 @@ void frame_parser_fed(struct frame_parser *p, size_t size);
 /* ERR_OK with *ret_ready false: more bytes are needed. ERR_PROTOCOL or ERR_TOO_BIG: close the connection; `why` says
  * what was wrong, with the value. */
 enum err frame_parser_next(struct frame_parser *p, struct frame *ret, bool *ret_ready, struct err_text *why) MUST_USE;
+/* Of a long frame that frame_parser_next has just given: moves the memory that its slices point into to *ret, so that
+ * they stay valid as long as *ret. False when copying is cheaper; nothing was done then. */
+bool frame_parser_take(struct frame_parser *p, const struct frame *f, struct bytes *ret);

@@ -1,6 +1,6 @@
-/* pump.h: what stands between a socket's bytes and frames. The plain pump passes them through; a TLS pump puts OpenSSL's
- * memory BIOs here, and no caller of server.h, peer.h or channel.h notices. One pump per connection, one thread at a
- * time. */
+/* pump.h: what stands between a socket's bytes and frames. The plain pump passes them through; a TLS pump puts
+ * OpenSSL's memory BIOs here, and no caller of server.h, peer.h or channel.h notices. One pump per connection, one
+ * thread at a time. */
 #pragma once
 
 #include "base/bytes.h"

@@ -1,11 +1,15 @@
 /* server.h: accepts connections on a libuv loop and hands requests to one handler. Everything here runs on the loop's
  * thread. Payloads and messages are opaque.
  *
- * A connection starts with HELLO each way: `hello` is what we send; `on_hello` judges what the other side sent (an error
- * closes the connection with a logged reason). A malformed frame closes that connection, logs one line with the peer's
- * address and the reason, and touches nothing else. At most LIMIT_CONNECTIONS; over LIMIT_REQUESTS_PER_CONNECTION
- * requests under way, or over a write backlog, reading from that connection pauses. A connection that has not sent its
- * whole HELLO after 10 s, or that has stood in the middle of a frame for 30 s, is closed.
+ * A connection starts with HELLO each way: `hello` is what we send; `on_hello` judges what the other side sent (an
+ * error closes the connection with a logged reason). A malformed frame closes that connection, logs one line with the
+ * peer's address and the reason, and touches nothing else. At most LIMIT_CONNECTIONS; over
+ * LIMIT_REQUESTS_PER_CONNECTION requests under way, or over a write backlog, reading from that connection pauses. A
+ * connection that has not sent its whole HELLO after 10 s, or that has stood in the middle of a frame for 30 s, is
+ * closed.
+ *
+ * Replies made while a request is handed on go out together right after it; others before the loop sleeps again.
+ * SIGPIPE is ignored from the first server or peer on, unless the program handles it.
  */
 #pragma once
 
@@ -15,6 +19,11 @@
 #include "base/err.h"
 #include "rpc/address.h"
 
+#define RPC_SERVER_BACKLOG_BYTES (16u * MIB) /* unsent replies of a connection; over it, reading pauses */
+#define RPC_SERVER_REQUEST_BYTES (64u * MIB) /* requests under way of a connection; over it, reading pauses */
+#define RPC_SERVER_HELLO_TIMEOUT_S 10
+#define RPC_SERVER_FRAME_TIMEOUT_S 30
+
 struct rpc_server;
 struct rpc_conn;
 
@@ -22,14 +31,14 @@ struct rpc_conn;
  * request stays valid, `gone` is set, and rpc_reply just releases it. For ONEWAY frames `oneway` is set: the handler
  * calls rpc_release. */
 struct rpc_request {
-    struct rpc_conn *conn;  /* NULL once gone */
+    struct rpc_conn *conn; /* NULL once gone */
     uint64_t id;
     uint16_t method;
     bool oneway, gone;
     struct slice message, payload;
-    struct arena arena;     /* released with the request */
-    uint64_t conn_tag;      /* rpc_conn's tag, as set by on_hello */
-    void *user;             /* the handler's own */
+    struct arena arena; /* released with the request */
+    uint64_t conn_tag;  /* rpc_conn's tag, as set by on_hello */
+    void *user;         /* the handler's own */
 };
 
 struct rpc_server_callbacks {
@@ -37,7 +46,8 @@ struct rpc_server_callbacks {
     /* *ret_tag becomes conn_tag of every request of this connection. */
     enum err (*on_hello)(void *context, struct slice hello, uint64_t *ret_tag, struct err_text *why);
     void (*on_request)(void *context, struct rpc_request *request);
-    void (*on_close)(void *context, uint64_t conn_tag); /* NULL is allowed */
+    /* NULL is allowed. Of a connection whose HELLO was accepted, once, after its last request was handed on. */
+    void (*on_close)(void *context, uint64_t conn_tag);
 };
 
 /* host "127.0.0.1", "::" etc. ERR_EXISTS_IN_USE when the port is taken; the text says which. Port 0 picks one. */
@@ -50,7 +60,8 @@ void rpc_server_set_hello(struct rpc_server *s, struct slice hello);
 void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload);
 void rpc_release(struct rpc_request *request);
 /* Closes all connections (as a machine that dies would) but goes on listening; for `crash`, new connections are
- * accepted and their requests handed on as always. */
+ * accepted and their requests handed on as always. Allowed inside of callbacks; on_close comes later. */
 void rpc_server_drop_connections(struct rpc_server *s);
-/* Stops listening, closes everything, then calls done on the loop and frees s. */
+/* Stops listening, closes everything, then calls done on the loop and frees s. Requests that were not answered yet stay
+ * valid and are released with rpc_reply or rpc_release as always. */
 void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *context);

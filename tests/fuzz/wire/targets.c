@@ -20,7 +20,7 @@ static struct slice join(struct arena *a, uint32_t number, struct slice message,
 /* A copy without slack behind it, so that a sanitizer sees the first byte that is read too far. */
 static uint8_t *exact(struct slice s)
 {
-    return mem_dup(s.data ? s.data : (const uint8_t *)"", s.size ? s.size : 1);
+    return s.size > 0 ? mem_dup(s.data, s.size) : mem_zalloc(1);
 }
 
 static bool refused(enum err e, const struct err_text *why)

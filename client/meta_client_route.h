@@ -1,0 +1,52 @@
+/* meta_client_route.h: which metastore member is asked, and for how long. One channel per member; the one that answered
+ * last is asked first. Thread-safe; no lock is held over a call. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/arena.h"
+#include "base/prng.h"
+#include "rpc/address.h"
+#include "rpc/channel.h"
+
+#define META_TRY_NS (2 * NS_PER_S)          /* what one member gets before the next one is asked */
+#define META_BACKOFF_MIN_NS (5 * NS_PER_MS) /* between tries that failed, doubled up to the maximum, with jitter */
+#define META_BACKOFF_MAX_NS (100 * NS_PER_MS)
+
+struct meta_route {
+    pthread_mutex_t
+        lock; /* protects all below, except that channels once entered stay and are themselves thread-safe */
+    struct rpc_channel *channels[LIMIT_NODES];
+    enum err trouble[LIMIT_NODES]; /* why the last try of each failed; ERR_OK: it didn't */
+    size_t count, current;
+    bool has_cluster_id;
+    uint8_t cluster_id[16];
+    struct prng prng;
+    struct arena arena; /* of hello */
+    struct slice hello;
+};
+
+void meta_route_init(struct meta_route *r, const struct rpc_address *servers, size_t count, const char *client_name);
+void meta_route_close(struct meta_route *r);
+
+struct meta_request {
+    uint16_t method;
+    struct slice message;
+    int64_t give_up_ns; /* clock_boot_ns; 0: never */
+    struct rpc_cancel *cancel;
+    /* NULL, or called after a failed try, at most once a second, with what is waited for. */
+    void (*waiting)(void *context, const char *text);
+    void *context;
+};
+
+/* Asks member after member until one of them has served the request. ERR_OK: *ret_call is to be freed, *ret_message
+ * lives in it. Else a FINAL or GIVE_UP status of a server, ERR_CANCELLED or ERR_TIMEOUT, where the request may still
+ * take effect. */
+enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
+                         struct slice *ret_message) MUST_USE;
+/* From now on members of another cluster are refused. */
+void meta_route_set_cluster(struct meta_route *r, const uint8_t cluster_id[16]);
+/* "waiting for HOST:PORT (why), HOST:PORT (why)"; always terminated. */
+void meta_route_describe(struct meta_route *r, char *to, size_t size);
+/* Sleeps; ERR_CANCELLED when cancel fires meanwhile. */
+enum err meta_route_pause(int64_t duration_ns, const struct rpc_cancel *cancel) MUST_USE;

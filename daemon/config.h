@@ -1,0 +1,54 @@
+/* config.h: what surfd was told, by flags and by a YAML file with the same keys. Pure but for reading that file.
+ *
+ * Order of use: config_init, config_load_file (if one is named), config_set for every flag (so that flags override the
+ * file), config_finish. Errors are ERR_CONFIG or ERR_ADDRESS, and `why` always holds the offending value. */
+#pragma once
+
+#include <limits.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "proto/wire_admin.h"
+#include "raft/raft.h"
+#include "rpc/address.h"
+
+#define CONFIG_FILE_BYTES (64 * KIB)
+#define CONFIG_PORT_DEFAULT 8080
+#define CONFIG_ID_MAX 65535u
+#define CONFIG_SESSION_TIMEOUT_MIN_S 2u
+#define CONFIG_SESSION_TIMEOUT_MAX_S 86400u
+
+struct config_peer {
+    uint32_t id;
+    struct rpc_address address;
+};
+
+struct config {
+    unsigned roles; /* WIRE_NODE_* */
+    uint16_t port;
+    bool port_given, localhost, debug, insecure_listen;
+    uint32_t id; /* 1..CONFIG_ID_MAX */
+    char data[PATH_MAX];
+    struct config_peer peers[LIMIT_NODES]; /* the metastore's members, ascending ids; config_finish adds this node when
+                                              none was given */
+    unsigned peer_count;
+    struct rpc_address block_servers[LIMIT_BLOCK_SERVERS];
+    unsigned block_server_count;
+    enum raft_election election;
+    enum raft_reads reads;
+    unsigned session_timeout_s;
+    bool has_advertise;
+    struct rpc_address advertise;            /* where others reach this node; filled in by config_finish */
+    char bind_host[LIMIT_ADDRESS_BYTES + 1]; /* filled in by config_finish */
+};
+
+void config_init(struct config *c);
+/* key: a long flag without its dashes; value "true" or "false" for switches. */
+enum err config_set(struct config *c, const char *key, const char *value, struct err_text *why) MUST_USE;
+/* One more positional address of a block server. */
+enum err config_add_block_server(struct config *c, const char *address, struct err_text *why) MUST_USE;
+/* why: "FILE:LINE: key: ..." */
+enum err config_load_file(struct config *c, const char *path, struct err_text *why) MUST_USE;
+/* Checks what must fit together and fills in what follows from it. */
+enum err config_finish(struct config *c, struct err_text *why) MUST_USE;
+bool config_host_is_loopback(const char *host);

@@ -1,0 +1,42 @@
+/* datadir.h: the data directory, which belongs to one node of one cluster and to one process at a time.
+ *
+ *   DIR/identity   node id, a random id of this incarnation, cluster id once known, roles, the metastore's members
+ *   DIR/log/       the raft log (metastore role)
+ *   DIR/meta/      the replicated state (metastore role)
+ *   DIR/blocks/    blocks (block role)
+ *
+ * A directory of another node, role, cluster or set of members is refused and not changed: with the wrong log a node
+ * could vote twice, and with other members it could elect itself. Errors say the path and the value. One thread. */
+#pragma once
+
+#include <limits.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "proto/wire_admin.h"
+
+struct datadir;
+
+struct datadir_options {
+    const char *path;
+    uint32_t node_id;
+    unsigned roles;                /* WIRE_NODE_* */
+    uint32_t members[LIMIT_NODES]; /* of the metastore, ascending; none for a block server */
+    unsigned member_count;
+};
+
+/* Makes the directory and what leads to it when missing. ERR_LOCKED, ERR_WRONG_NODE, ERR_CORRUPT,
+ * ERR_CONFIG, ERR_ACCES, ERR_IO with why. */
+enum err datadir_open(const struct datadir_options *options, struct datadir **ret, struct err_text *why) MUST_USE;
+void datadir_close(struct datadir *d);
+
+const uint8_t *datadir_uuid(const struct datadir *d); /* 16 random bytes, made with the directory */
+/* False until datadir_complete: its parts may be missing, because they are being made for the first time. */
+bool datadir_is_complete(const struct datadir *d);
+/* All parts exist: from now on a missing one is a loss. */
+enum err datadir_complete(struct datadir *d, struct err_text *why) MUST_USE;
+const uint8_t *datadir_cluster_id(const struct datadir *d); /* 16 bytes; NULL: not known yet */
+/* Durable when it returns. ERR_WRONG_CLUSTER when another one is stored. */
+enum err datadir_set_cluster_id(struct datadir *d, const uint8_t id[16], struct err_text *why) MUST_USE;
+/* DIR/name */
+void datadir_path(const struct datadir *d, const char *name, char ret[PATH_MAX]);

@@ -1,0 +1,158 @@
+/* surfd: the SurfFS daemon. Arguments in, one node until a signal or a fault ends it, exit code out. */
+#include <argp.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define LOG_MODULE "surfd"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/node.h"
+
+#define WORKER_THREADS "8"
+#define FLAGS_MAX 256
+
+const char *argp_program_version = "surfd " SURF_VERSION;
+
+enum {
+    FLAG_ID = 256,
+    FLAG_DATA,
+    FLAG_PEERS,
+    FLAG_ELECTION,
+    FLAG_READS,
+    FLAG_ADVERTISE,
+    FLAG_INSECURE,
+    FLAG_SESSION_TIMEOUT,
+    FLAG_CONFIG
+};
+
+static const struct argp_option options[] = {
+    {"role", 's', "meta|block|both", 0, "what this node serves (both)", 0},
+    {"port", 'p', "PORT", 0, "port to listen on (8080, or the one in this node's entry of --peers)", 0},
+    {"localhost", 'l', NULL, 0, "serve this machine only", 0},
+    {"debug", 'd', NULL, 0, "log more", 0},
+    {"id", FLAG_ID, "N", 0, "this node's id, 1 to 65535, of no other node or block server (1)", 0},
+    {"data", FLAG_DATA, "DIR", 0, "data directory, made when it is missing (surfd-data)", 0},
+    {"peers", FLAG_PEERS, "1=HOST:PORT,...", 0, "all members of the metastore, this node too (only this node)", 0},
+    {"election", FLAG_ELECTION, "auto|manual", 0, "manual: only `surfctl leader' makes leaders (auto)", 0},
+    {"reads", FLAG_READS, "lease|readindex", 0, "how the leader makes sure that it is one before it answers (lease)",
+     0},
+    {"advertise", FLAG_ADVERTISE, "HOST:PORT", 0,
+     "where others reach this node (its entry in --peers, else 127.0.0.1:PORT)", 0},
+    {"session-timeout", FLAG_SESSION_TIMEOUT, "S", 0, "seconds after which a silent mount is given up (60)", 0},
+    {"insecure-listen-everywhere-without-tls", FLAG_INSECURE, NULL, 0,
+     "listen on all addresses although anyone could connect", 0},
+    {"config", FLAG_CONFIG, "FILE", 0, "YAML file with the same names as keys, and block-servers; flags override it",
+     0},
+    {0},
+};
+
+/* Flags in their order; they are set after the file has been loaded. */
+struct arguments {
+    const char *config_file;
+    struct flag {
+        const char *key, *value, *shown;
+    } flags[FLAGS_MAX];
+    unsigned count;
+};
+
+static error_t parse_flag(int key, char *value, struct argp_state *state)
+{
+    struct arguments *a = state->input;
+    if (key == FLAG_CONFIG) {
+        a->config_file = value;
+        return 0;
+    }
+    const struct argp_option *o = options;
+    while (o->name && o->key != key)
+        o++;
+    if (!o->name && key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    if (a->count == FLAGS_MAX)
+        argp_error(state, "too many arguments");
+    a->flags[a->count++] = (struct flag){o->name, value ? value : "true", o->name};
+    return 0;
+}
+
+static const struct argp argp = {options,
+                                 parse_flag,
+                                 "[BLOCK-SERVER-HOST:PORT...]",
+                                 "SurfFS daemon: metastore, block server or both.\v"
+                                 "Without arguments: node 1 with both roles on 127.0.0.1:8080, a whole cluster by "
+                                 "itself. Addresses of block servers are for "
+                                 "a metastore that is to use servers which do not name it in --peers.",
+                                 NULL,
+                                 NULL,
+                                 NULL};
+
+static enum err configure(const struct arguments *a, struct config *c, struct err_text *why)
+{
+    config_init(c);
+    if (a->config_file)
+        TRY(config_load_file(c, a->config_file, why));
+    bool positional = false;
+    for (unsigned i = 0; i < a->count; i++) {
+        const struct flag *f = &a->flags[i];
+        struct err_text reason;
+        enum err e;
+        if (f->key) {
+            e = config_set(c, f->key, f->value, &reason);
+        } else {
+            /* Like any flag they override the file. */
+            if (!positional)
+                c->block_server_count = 0;
+            positional = true;
+            e = config_add_block_server(c, f->value, &reason);
+        }
+        if (e != ERR_OK)
+            return err_explain(why, e, "%s%s: %s", f->key ? "--" : "", f->key ? f->key : f->value, reason.text);
+    }
+    return config_finish(c, why);
+}
+
+static int run(const struct config *config)
+{
+    uv_loop_t loop;
+    CHECK(uv_loop_init(&loop) == 0);
+    struct node *node = MEM_NEW(struct node);
+    struct err_text why = {""};
+    int exit_code = 0;
+    if (node_open(node, &loop, config, &why) == ERR_OK) {
+        uv_run(&loop, UV_RUN_DEFAULT);
+        exit_code = node->exit_code;
+    } else {
+        fprintf(stderr, "surfd: %s\n", why.text);
+        exit_code = EXIT_FAILURE;
+    }
+    node_close(node);
+    CHECK(uv_loop_close(&loop) == 0);
+    if (exit_code == 0)
+        log_info("stopped");
+    free(node);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    static struct arguments arguments;
+    static struct config config;
+    struct err_text why;
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    if (configure(&arguments, &config, &why) != ERR_OK) {
+        fprintf(stderr, "surfd: %s\n", why.text);
+        return EX_USAGE;
+    }
+    char name[32];
+    snprintf(name, sizeof name, "surfd[%u]", config.id);
+    log_set_name(name);
+    log_set_level(config.debug ? LOG_DEBUG : LOG_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    /* Before anything starts a thread: RocksDB's and libuv's would each get an arena of their own. */
+    mallopt(M_ARENA_MAX, 2);
+    setenv("UV_THREADPOOL_SIZE", WORKER_THREADS, 0);
+    return run(&config);
+}

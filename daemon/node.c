@@ -1,0 +1,181 @@
+#include "daemon/node.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOG_MODULE "node"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define HANDOVER_NS (1 * NS_PER_S) /* how long a leader that stops waits for another one */
+#define HANDOVER_POLL_MS 10u
+
+const char *node_own_address(const struct node *n)
+{
+    return n->config.advertise.text;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    log_info("signal %d: stopping", number);
+    node_stop(handle->data);
+}
+
+static enum err open_datadir(struct node *n, struct err_text *why)
+{
+    struct datadir_options options = {.path = n->config.data, .node_id = n->config.id, .roles = n->config.roles};
+    if (n->config.roles & WIRE_NODE_META)
+        for (unsigned i = 0; i < n->config.peer_count; i++)
+            options.members[options.member_count++] = n->config.peers[i].id;
+    return datadir_open(&options, &n->dir, why);
+}
+
+static void open_handles(struct node *n)
+{
+    node_leader_open(n);
+    node_chaos_open(n);
+    uv_signal_init(n->loop, &n->sigterm);
+    uv_signal_init(n->loop, &n->sigint);
+    n->sigterm.data = n->sigint.data = n;
+    uv_signal_start(&n->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&n->sigint, on_signal, SIGINT);
+}
+
+static void log_start(const struct node *n)
+{
+    char members[512] = "none";
+    size_t at = 0;
+    for (unsigned i = 0; i < n->config.peer_count && at < sizeof members; i++)
+        at += (size_t)snprintf(members + at, sizeof members - at, "%s%u=%s", i ? "," : "", n->config.peers[i].id,
+                               n->config.peers[i].address.text);
+    unsigned roles = n->config.roles;
+    log_info("node %u (%s) at %s, data in %s, members %s, election %s, reads %s", n->config.id,
+             roles == WIRE_NODE_META    ? "meta"
+             : roles == WIRE_NODE_BLOCK ? "block"
+                                        : "meta and block",
+             node_own_address(n), n->config.data, members, n->config.election == RAFT_ELECTION_AUTO ? "auto" : "manual",
+             n->config.reads == RAFT_READS_LEASE ? "lease" : "readindex");
+}
+
+static enum err open_parts(struct node *n, struct err_text *why)
+{
+    /* The port first: when it is taken, nothing has been made in the data directory yet. */
+    struct rpc_server_callbacks callbacks = {.context = n, .on_hello = node_on_hello, .on_request = service_on_request};
+    TRY(rpc_server_listen(n->loop, n->config.bind_host, n->config.port, node_hello(n), &callbacks, &n->server, why));
+    TRY(open_datadir(n, why));
+    if (n->config.roles & WIRE_NODE_BLOCK) {
+        char path[PATH_MAX];
+        struct block_store_options options = {0};
+        datadir_path(n->dir, "blocks", path);
+        TRY(block_store_open(path, &options, &n->blocks, why));
+    }
+    if (n->config.roles & WIRE_NODE_META)
+        TRY(node_raft_open(n, why));
+    if (!datadir_is_complete(n->dir))
+        TRY(datadir_complete(n->dir, why));
+    node_members_open(n);
+    node_update_hello(n);
+    if (n->blocks)
+        block_reporter_open(n);
+    return ERR_OK;
+}
+
+enum err node_open(struct node *n, uv_loop_t *loop, const struct config *config, struct err_text *why)
+{
+    *n = (struct node){.config = *config, .loop = loop, .started_ns = clock_boot_ns()};
+    list_init(&n->held_messages);
+    list_init(&n->queued);
+    list_init(&n->proposed);
+    list_init(&n->waiting_reads);
+    open_handles(n);
+    TRY(open_parts(n, why));
+    log_start(n);
+    return ERR_OK;
+}
+
+static void finish_stop(struct node *n)
+{
+    uv_timer_stop(&n->stop_timer);
+    uv_stop(n->loop);
+}
+
+static void on_stop_timer(uv_timer_t *timer)
+{
+    struct node *n = timer->data;
+    bool handed_over = n->role != RAFT_LEADER;
+    if (handed_over || n->fault.text[0] || clock_boot_ns() - n->stop_ns > HANDOVER_NS)
+        finish_stop(n);
+}
+
+/* The member that has most of the log. 0: nobody is there. */
+static uint32_t best_successor(const struct node *n)
+{
+    struct raft_status status;
+    raft_status(n->raft, &status);
+    uint32_t best = 0;
+    uint64_t match = 0;
+    for (unsigned i = 0; i < status.progress_count; i++) {
+        const struct raft_progress *p = &status.progress[i];
+        if (p->active && !p->learner && p->match >= match && !node_is_unreachable(n, p->id))
+            best = p->id, match = p->match;
+    }
+    return best;
+}
+
+void node_stop(struct node *n)
+{
+    if (n->stopping)
+        return;
+    n->stopping = true;
+    n->stop_ns = clock_boot_ns();
+    bool leads = n->raft && n->role == RAFT_LEADER && !n->crashed && !n->fault.text[0];
+    struct raft_event e = {.type = RAFT_EVENT_TRANSFER};
+    if (leads && n->config.election == RAFT_ELECTION_AUTO && (e.transfer.target = best_successor(n)) != 0 &&
+        node_step(n, &e) == ERR_OK)
+        uv_timer_start(&n->stop_timer, on_stop_timer, HANDOVER_POLL_MS, HANDOVER_POLL_MS);
+    else
+        finish_stop(n);
+}
+
+static void on_server_closed(void *context)
+{
+    (void)context;
+}
+
+static void close_loop_parts(struct node *n)
+{
+    if (n->raft) {
+        node_fail_proposals(n, ERR_SHUTDOWN);
+        node_fail_reads(n, ERR_SHUTDOWN);
+    }
+    node_chaos_close(n);
+    node_leader_close(n);
+    uv_close((uv_handle_t *)&n->sigterm, NULL);
+    uv_close((uv_handle_t *)&n->sigint, NULL);
+    block_reporter_close(n);
+    node_registry_close(n);
+    node_members_close(n);
+    if (n->server)
+        rpc_server_close(n->server, on_server_closed, n);
+}
+
+void node_close(struct node *n)
+{
+    n->stopping = true;
+    close_loop_parts(n);
+    struct err_text *fault = &n->fault;
+    if (n->meta && !fault->text[0] && n->log_thread && meta_flush(n->meta, true) != ERR_OK)
+        log_warn("the state could not be flushed; the log has it");
+    node_raft_close(n);
+    /* Block requests on worker threads end, and every handle's close callback runs. */
+    uv_run(n->loop, UV_RUN_DEFAULT);
+    block_reporter_free(n);
+    node_registry_free(n);
+    block_store_close(n->blocks);
+    datadir_close(n->dir);
+    map_u64_free(&n->reads);
+    arena_free(&n->hello_arena);
+}

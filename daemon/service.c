@@ -1,0 +1,90 @@
+/* Requests to whom they concern, and refusals that say why. */
+#include <stdio.h>
+
+#define LOG_MODULE "service"
+#include "base/log.h"
+#include "daemon/node.h"
+#include "proto/methods.h"
+
+enum err service_state(const struct node *n)
+{
+    if (n->crashed)
+        return ERR_CRASHED;
+    /* A fault is this node's own: clients are to go on with another one. */
+    if (n->fault.text[0] || n->stopping)
+        return ERR_SHUTDOWN;
+    return ERR_OK;
+}
+
+enum err service_not_leader(const struct node *n)
+{
+    return n->leader != 0 && n->leader != n->config.id ? ERR_NOT_LEADER : ERR_NO_LEADER;
+}
+
+void service_refuse(struct node *n, struct rpc_request *request, enum err status, const char *text)
+{
+    char sentence[400];
+    snprintf(sentence, sizeof sentence, "node %u: %s", n->config.id,
+             text               ? text
+             : n->fault.text[0] ? n->fault.text
+                                : err_message(status));
+    struct wire_error error = {.text = slice_str(sentence)};
+    if (status == ERR_NOT_LEADER && n->leader != 0 && n->leader != n->config.id) {
+        const struct member *leader = node_member(n, n->leader);
+        error.leader_id = n->leader;
+        error.leader_address = leader ? slice_str(leader->address.text) : SLICE(NULL, 0);
+    }
+    rpc_reply(request, status, wire_error_encode(&error, &request->arena), NULL);
+}
+
+bool service_has_role(struct node *n, struct rpc_request *request, unsigned role)
+{
+    if (n->config.roles & role)
+        return true;
+    service_refuse(n, request, ERR_NO_METHOD,
+                   role == WIRE_NODE_META ? "it has no metastore" : "it has no block server");
+    return false;
+}
+
+static void serve(struct node *n, struct rpc_request *request)
+{
+    switch (request->method) {
+    case METHOD_META_CALL:
+        service_meta_call(n, request);
+        break;
+    case METHOD_META_QUERY:
+        service_meta_query(n, request);
+        break;
+    case METHOD_META_KEEPALIVE:
+        service_meta_keepalive(n, request);
+        break;
+    case METHOD_BLOCK_PUT:
+    case METHOD_BLOCK_GET:
+    case METHOD_BLOCK_HAS:
+    case METHOD_BLOCK_SYNC:
+    case METHOD_BLOCK_INFO:
+        service_block(n, request);
+        break;
+    case METHOD_BLOCK_REPORT:
+        service_block_report(n, request);
+        break;
+    default:
+        service_refuse(n, request, ERR_NO_METHOD, NULL);
+    }
+}
+
+void service_on_request(void *context, struct rpc_request *request)
+{
+    struct node *n = context;
+    enum err state = service_state(n);
+    if (request->method == METHOD_RAFT)
+        node_receive(n, request);
+    else if (request->oneway)
+        rpc_release(request);
+    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_UNREACHABLE)
+        service_admin(n, request);
+    else if (state != ERR_OK)
+        service_refuse(n, request, state, NULL);
+    else
+        serve(n, request);
+}

@@ -1,0 +1,253 @@
+/* Administration: answered by every node, crashed or not, of itself only. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_MODULE "admin"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/node.h"
+#include "proto/methods.h"
+#include "proto/wire_meta.h"
+
+#define STATE_LOG_ENTRIES_MAX 100u
+#define STATE_SESSIONS_MAX 1024u
+#define ENTRY_TEXT_BYTES 512u
+
+static const char *entry_text(const struct raft_entry *e, struct arena *a)
+{
+    char text[ENTRY_TEXT_BYTES];
+    struct meta_command command;
+    struct err_text why;
+    if (e->type == RAFT_ENTRY_NOOP)
+        return "noop";
+    if (e->type == RAFT_ENTRY_CONFIG)
+        return "config";
+    if (wire_meta_command_decode(e->data, a, &command, &why) != ERR_OK)
+        return "unreadable";
+    meta_command_describe(&command, text, sizeof text);
+    return arena_str(a, slice_str(text));
+}
+
+/* The last entries that are durable here. */
+static void state_log(struct node *n, unsigned count, struct arena *a, struct wire_admin_state *s)
+{
+    struct raftlog_bounds bounds;
+    raftlog_bounds(n->raftlog, &bounds);
+    s->compacted = bounds.compacted_index;
+    s->log_bytes = bounds.bytes;
+    s->log_segments = bounds.segments;
+    count = (unsigned)MIN((uint64_t)MIN(count, STATE_LOG_ENTRIES_MAX), bounds.last_index - bounds.compacted_index);
+    struct wire_admin_log_entry *list = arena_alloc(a, (count + 1) * sizeof *list);
+    struct raft_entry *entries = arena_alloc(a, (count + 1) * sizeof *entries);
+    struct bytes buffer = {0};
+    uint64_t from = bounds.last_index + 1 - count;
+    while (s->log_count < count) {
+        unsigned got = 0;
+        if (raftlog_read(n->raftlog, from, count - s->log_count, LIMIT_RAFT_BATCH_BYTES, &buffer, entries, &got) !=
+                ERR_OK ||
+            got == 0)
+            break;
+        for (unsigned i = 0; i < got; i++)
+            list[s->log_count++] =
+                (struct wire_admin_log_entry){entries[i].index, entries[i].term, slice_str(entry_text(&entries[i], a))};
+        from += got;
+    }
+    bytes_free(&buffer);
+    s->log = list;
+}
+
+static void state_raft(struct node *n, struct arena *a, struct wire_admin_state *s)
+{
+    struct raft_status status;
+    raft_status(n->raft, &status);
+    s->role = status.role;
+    s->election_manual = n->config.election == RAFT_ELECTION_MANUAL;
+    s->term = status.term, s->leader = status.leader, s->vote = status.vote;
+    s->commit = status.committed, s->persisted = status.persisted, s->last = status.last;
+    s->applied = meta_applied_index(n->meta);
+    struct wire_admin_peer *peers = arena_zalloc(a, n->member_count * sizeof *peers);
+    for (unsigned i = 0; i < n->member_count; i++) {
+        const struct member *m = &n->members[i];
+        peers[i] = (struct wire_admin_peer){.id = m->id, .address = slice_str(m->address.text), .voter = true};
+        if (!m->peer)
+            peers[i].active = !n->crashed, peers[i].match = status.last;
+        for (unsigned p = 0; p < status.progress_count; p++)
+            if (status.progress[p].id == m->id)
+                peers[i].active = status.progress[p].active, peers[i].match = status.progress[p].match;
+    }
+    s->peers = peers, s->peer_count = n->member_count;
+}
+
+static void state_sessions(struct node *n, const struct meta_query_reply *reply, struct arena *a,
+                           struct wire_admin_state *s)
+{
+    int64_t now_ns = clock_boot_ns();
+    unsigned count = MIN(reply->session_count, STATE_SESSIONS_MAX);
+    struct wire_admin_session *list = arena_zalloc(a, (count + 1) * sizeof *list);
+    for (unsigned i = 0; i < count; i++) {
+        const struct meta_session_info *info = &reply->sessions[i];
+        list[i] = (struct wire_admin_session){.id = info->id,
+                                              .last_seq = info->last_seq,
+                                              .orphans = info->orphans,
+                                              .client = info->client,
+                                              .export = info->export,
+                                              .opened_ns = info->opened_ns,
+                                              .silent_ns = sessions_silent_ns(&n->sessions, info->id, now_ns)};
+    }
+    s->sessions = list, s->session_count = count;
+}
+
+static void state_block_servers(struct node *n, const struct meta_query_reply *reply, struct arena *a,
+                                struct wire_admin_state *s)
+{
+    int64_t now_ns = clock_boot_ns();
+    unsigned count = reply->cluster.server_count;
+    struct wire_admin_block_server *list = arena_zalloc(a, (count + 1) * sizeof *list);
+    for (unsigned i = 0; i < count; i++) {
+        const struct meta_block_server *server = &reply->cluster.servers[i];
+        list[i].id = server->id;
+        list[i].address = slice_str(server->address);
+        const struct block_registry_entry *e = block_registry_find(&n->registry, server->id);
+        if (!e || e->reported_ns == 0)
+            continue;
+        list[i].reporting = block_registry_reporting(e, now_ns);
+        list[i].blocks = e->report.blocks, list[i].block_bytes = e->report.block_bytes;
+        list[i].disk_total = e->report.disk_total, list[i].disk_free = e->report.disk_free;
+    }
+    s->block_servers = list, s->block_server_count = count;
+}
+
+/* Of the applied state, here and now, whoever leads. */
+static void state_meta(struct node *n, struct arena *a, struct wire_admin_state *s)
+{
+    struct sha256 *chain = arena_alloc(a, sizeof *chain);
+    meta_chain_hash(n->meta, chain);
+    s->chain_hash = SLICE(chain->bytes, SHA256_SIZE);
+    uint64_t flushed;
+    if (meta_flushed_index(n->meta, &flushed) == ERR_OK)
+        s->flushed = flushed;
+    struct meta_query query = {.op = META_QUERY_STATFS};
+    struct meta_query_reply reply = {0};
+    if (meta_query(n->meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
+        s->inodes = reply.statfs.inodes, s->file_bytes = reply.statfs.bytes;
+    struct meta_query_reply *kept = arena_zalloc(a, sizeof *kept);
+    query.op = META_QUERY_CLUSTER;
+    if (meta_query(n->meta, &query, a, kept) == ERR_OK && kept->status == ERR_OK)
+        state_block_servers(n, kept, a, s);
+    query.op = META_QUERY_SESSIONS;
+    if (meta_query(n->meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
+        state_sessions(n, &reply, a, s);
+}
+
+static void answer_state(struct node *n, struct rpc_request *request)
+{
+    struct arena *a = &request->arena;
+    struct wire_admin_state_query query;
+    struct err_text why;
+    enum err e = wire_admin_state_query_decode(request->message, a, &query, &why);
+    if (e != ERR_OK) {
+        service_refuse(n, request, e, why.text);
+        return;
+    }
+    struct wire_admin_state s = {.node_id = n->config.id,
+                                 .address = slice_str(n->config.advertise.text),
+                                 .version = slice_str(SURF_VERSION),
+                                 .roles = n->config.roles,
+                                 .crashed = n->crashed,
+                                 .pid = (uint32_t)getpid(),
+                                 .uptime_ns = clock_boot_ns() - n->started_ns,
+                                 .fault = slice_str(n->fault.text),
+                                 .unreachable = n->unreachable,
+                                 .unreachable_count = n->unreachable_count};
+    const uint8_t *cluster_id = datadir_cluster_id(n->dir);
+    if (cluster_id) {
+        s.has_cluster_id = true;
+        memcpy(s.cluster_id, cluster_id, sizeof s.cluster_id);
+    }
+    if (n->raft) {
+        state_raft(n, a, &s);
+        state_log(n, query.log_entries, a, &s);
+        state_meta(n, a, &s);
+    }
+    if (n->blocks) {
+        s.blocks = n->block_stat.blocks, s.block_bytes = n->block_stat.block_bytes;
+        s.disk_total = n->block_stat.disk_total, s.disk_free = n->block_stat.disk_free;
+    }
+    rpc_reply(request, ERR_OK, wire_admin_state_encode(&s, a), NULL);
+}
+
+static void answer_crash(struct node *n, struct rpc_request *request)
+{
+    struct wire_admin_crash crash;
+    struct err_text why;
+    enum err e = wire_admin_crash_decode(request->message, &request->arena, &crash, &why);
+    if (e != ERR_OK) {
+        service_refuse(n, request, e, why.text);
+        return;
+    }
+    if (crash.kill) {
+        log_warn("killed on request");
+        raise(SIGKILL);
+    }
+    rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+    node_crash(n);
+}
+
+static void answer_unreachable(struct node *n, struct rpc_request *request)
+{
+    struct wire_admin_nodes nodes;
+    struct err_text why;
+    enum err e = wire_admin_nodes_decode(request->message, &request->arena, &nodes, &why);
+    for (unsigned i = 0; e == ERR_OK && i < nodes.count; i++)
+        if (!node_member(n, nodes.ids[i]) || nodes.ids[i] == n->config.id)
+            e = err_explain(&why, ERR_NO_NODE, "%u is not another member", nodes.ids[i]);
+    if (e != ERR_OK) {
+        service_refuse(n, request, e, why.text);
+        return;
+    }
+    node_ignore(n, nodes.ids, nodes.count);
+    rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+}
+
+static void answer_heartbeat(struct node *n, struct rpc_request *request)
+{
+    struct raft_event e = {.type = RAFT_EVENT_HEARTBEAT};
+    enum err status = node_step(n, &e);
+    if (status == ERR_OK)
+        rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+    else
+        service_refuse(n, request, status == ERR_NOT_LEADER ? service_not_leader(n) : status, NULL);
+}
+
+void service_admin(struct node *n, struct rpc_request *request)
+{
+    enum err state = service_state(n);
+    switch (request->method) {
+    case METHOD_ADMIN_STATE:
+        answer_state(n, request);
+        return;
+    case METHOD_ADMIN_CRASH:
+        answer_crash(n, request);
+        return;
+    case METHOD_ADMIN_RESTORE:
+        node_restore(n);
+        rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+        return;
+    case METHOD_ADMIN_UNREACHABLE:
+        answer_unreachable(n, request);
+        return;
+    default:
+        break;
+    }
+    if (state != ERR_OK)
+        service_refuse(n, request, state, NULL);
+    else if (!service_has_role(n, request, WIRE_NODE_META))
+        return;
+    else if (request->method == METHOD_ADMIN_LEADER)
+        node_lead(n, request);
+    else
+        answer_heartbeat(n, request);
+}

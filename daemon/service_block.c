@@ -1,0 +1,198 @@
+/* The block server's methods. The store blocks on its disk: each request takes one hop to a worker thread and back. */
+#include <stdio.h>
+#include <string.h>
+
+#define LOG_MODULE "service"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/node.h"
+#include "proto/methods.h"
+#include "proto/wire_block.h"
+
+/* One request on a worker thread; lives in its arena. While the worker runs, the request's arena is the worker's. */
+struct block_work {
+    uv_work_t work;
+    struct node *node;
+    struct block_store *store;
+    struct rpc_request *request;
+    size_t charged_bytes;
+    struct wire_block_put put;
+    struct wire_block_ids ids;
+    /* the result */
+    enum err status;
+    struct slice message;
+    struct bytes payload;
+};
+
+static struct slice encode_ack(struct block_work *w)
+{
+    struct wire_block_ack ack = {.boot_id = block_store_boot_id(w->store)};
+    return wire_block_ack_encode(&ack, &w->request->arena);
+}
+
+static void work_put(struct block_work *w)
+{
+    const struct wire_block_put *put = &w->put;
+    struct slice *datas = arena_alloc(&w->request->arena, put->count * sizeof *datas);
+    size_t at = 0;
+    for (unsigned i = 0; i < put->count; i++) {
+        datas[i] = slice_sub(w->request->payload, at, put->sizes[i]);
+        at += put->sizes[i];
+    }
+    w->status = put->count == 1 ? block_store_put(w->store, put->ids, datas[0], put->durable)
+                                : block_store_put_many(w->store, put->ids, datas, put->count, put->durable);
+    if (w->status == ERR_OK)
+        w->message = encode_ack(w);
+}
+
+/* Blocks that would make the payload too long are left out; the client asks for them again. */
+static void work_get(struct block_work *w)
+{
+    struct wire_block_sizes sizes = {.count = w->ids.count};
+    uint32_t *each = arena_alloc(&w->request->arena, w->ids.count * sizeof *each);
+    _cleanup_(bytes_free) struct bytes one = {0};
+    for (unsigned i = 0; i < w->ids.count; i++) {
+        struct bytes *to = w->ids.count == 1 ? &w->payload : &one;
+        enum err e = block_store_get(w->store, &w->ids.ids[i], to);
+        each[i] = WIRE_BLOCK_ABSENT;
+        if (e != ERR_OK && e != ERR_NOT_FOUND) {
+            /* Another server has a copy: a block that this one can't read is as good as absent here. */
+            char id[65];
+            sha256_hex(&w->ids.ids[i], id);
+            log_error("block %s can't be read: %s", id, err_message(e));
+        }
+        if (e != ERR_OK)
+            bytes_clear(to);
+        if (e != ERR_OK || (to == &one && w->payload.size + one.size > LIMIT_FRAME_PAYLOAD_BYTES))
+            continue;
+        each[i] = (uint32_t)to->size;
+        if (to == &one)
+            bytes_append(&w->payload, bytes_slice(&one));
+    }
+    sizes.sizes = each;
+    w->message = wire_block_sizes_encode(&sizes, &w->request->arena);
+    w->status = ERR_OK;
+}
+
+static void work_has(struct block_work *w)
+{
+    _Static_assert(sizeof(bool) == sizeof(uint8_t), "a list of bools travels as bytes");
+    bool *present = arena_zalloc(&w->request->arena, w->ids.count);
+    w->status = block_store_has(w->store, w->ids.ids, w->ids.count, present);
+    struct wire_block_present reply = {
+        .boot_id = block_store_boot_id(w->store), .present = (const uint8_t *)present, .count = w->ids.count};
+    if (w->status == ERR_OK)
+        w->message = wire_block_present_encode(&reply, &w->request->arena);
+}
+
+static void on_work(uv_work_t *work)
+{
+    struct block_work *w = work->data;
+    switch (w->request->method) {
+    case METHOD_BLOCK_PUT:
+        work_put(w);
+        break;
+    case METHOD_BLOCK_GET:
+        work_get(w);
+        break;
+    case METHOD_BLOCK_HAS:
+        work_has(w);
+        break;
+    default:
+        w->status = block_store_sync(w->store);
+        if (w->status == ERR_OK)
+            w->message = encode_ack(w);
+    }
+}
+
+static void on_work_done(uv_work_t *work, int cancelled)
+{
+    struct block_work *w = work->data;
+    struct node *n = w->node;
+    CHECK(cancelled == 0);
+    n->block_work_count--;
+    n->block_bytes_in_flight -= w->charged_bytes;
+    enum err state = n->crashed ? ERR_CRASHED : w->status;
+    struct bytes payload = w->payload; /* w is gone with the request */
+    if (state == ERR_OK)
+        rpc_reply(w->request, ERR_OK, w->message, &payload);
+    else
+        service_refuse(n, w->request, state, NULL);
+    bytes_free(&payload);
+}
+
+static enum err decode(struct block_work *w, struct err_text *why)
+{
+    struct rpc_request *r = w->request;
+    switch (r->method) {
+    case METHOD_BLOCK_PUT:
+        w->charged_bytes = r->payload.size;
+        return wire_block_put_decode(r->message, r->payload.size, &r->arena, &w->put, why);
+    case METHOD_BLOCK_GET:
+        /* Not known before it is read; most ask for one. */
+        w->charged_bytes = LIMIT_BLOCK_BYTES;
+        return wire_block_ids_decode(r->message, LIMIT_BLOCKS_PER_FRAME, &r->arena, &w->ids, why);
+    case METHOD_BLOCK_HAS:
+        return wire_block_ids_decode(r->message, LIMIT_HASHES_PER_FRAME, &r->arena, &w->ids, why);
+    default:
+        return ERR_OK;
+    }
+}
+
+void service_block_info(struct node *n, struct wire_block_info *ret)
+{
+    *ret = (struct wire_block_info){.node_id = n->config.id,
+                                    .address = slice_str(n->config.advertise.text),
+                                    .boot_id = block_store_boot_id(n->blocks),
+                                    .blocks = n->block_stat.blocks,
+                                    .block_bytes = n->block_stat.block_bytes,
+                                    .disk_total = n->block_stat.disk_total,
+                                    .disk_free = n->block_stat.disk_free};
+}
+
+void service_block(struct node *n, struct rpc_request *request)
+{
+    if (!service_has_role(n, request, WIRE_NODE_BLOCK))
+        return;
+    if (request->method == METHOD_BLOCK_INFO) {
+        struct wire_block_info info;
+        service_block_info(n, &info);
+        rpc_reply(request, ERR_OK, wire_block_info_encode(&info, &request->arena), NULL);
+        return;
+    }
+    struct block_work *w = arena_zalloc(&request->arena, sizeof *w);
+    *w = (struct block_work){.work.data = w, .node = n, .store = n->blocks, .request = request};
+    struct err_text why;
+    enum err e = decode(w, &why);
+    if (e != ERR_OK) {
+        service_refuse(n, request, e, why.text);
+        return;
+    }
+    if (n->block_bytes_in_flight > 0 && n->block_bytes_in_flight + w->charged_bytes > NODE_BLOCK_BYTES_IN_FLIGHT) {
+        service_refuse(n, request, ERR_BUSY_NOW, NULL);
+        return;
+    }
+    n->block_bytes_in_flight += w->charged_bytes;
+    n->block_work_count++;
+    CHECK(uv_queue_work(n->loop, &w->work, on_work, on_work_done) == 0);
+}
+
+void service_block_report(struct node *n, struct rpc_request *request)
+{
+    if (!service_has_role(n, request, WIRE_NODE_META))
+        return;
+    if (!n->leader_ready) {
+        service_refuse(n, request, service_not_leader(n), NULL);
+        return;
+    }
+    struct wire_block_info info;
+    struct err_text why;
+    enum err e = wire_block_info_decode(request->message, &request->arena, &info, &why);
+    if (e == ERR_OK)
+        e = node_registry_report(n, &info, arena_str(&request->arena, info.address), &why);
+    if (e == ERR_OK)
+        rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+    else
+        service_refuse(n, request, e, why.text);
+}

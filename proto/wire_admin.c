@@ -1,0 +1,346 @@
+#include "proto/wire_admin.h"
+
+#include "proto/admin.pb-c.h"
+#include "proto/pack.h"
+
+#define VERSION_BYTES 255u
+#define CLIENT_BYTES 255u
+#define CHAIN_HASH_BYTES 32u
+#define ROLES_ALL (WIRE_NODE_META | WIRE_NODE_BLOCK)
+
+/* ---- small messages ---- */
+
+struct slice wire_admin_state_query_encode(const struct wire_admin_state_query *q, struct arena *a)
+{
+    CHECK(q->log_entries <= WIRE_ADMIN_LOG_ENTRIES);
+    Surf__AdminStateQuery m = SURF__ADMIN_STATE_QUERY__INIT;
+    m.log_entries = q->log_entries;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_state_query_decode(struct slice s, struct arena *a, struct wire_admin_state_query *ret,
+                                       struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminStateQuery, surf__admin_state_query, "state query", s, WIRE_SMALL_BYTES, a, m);
+    TRY(wire_check_range("state query.log_entries", m->log_entries, 0, WIRE_ADMIN_LOG_ENTRIES, why));
+    ret->log_entries = m->log_entries;
+    return ERR_OK;
+}
+
+struct slice wire_admin_crash_encode(const struct wire_admin_crash *q, struct arena *a)
+{
+    Surf__AdminCrash m = SURF__ADMIN_CRASH__INIT;
+    m.kill = q->kill;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_crash_decode(struct slice s, struct arena *a, struct wire_admin_crash *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminCrash, surf__admin_crash, "crash", s, WIRE_SMALL_BYTES, a, m);
+    ret->kill = m->kill;
+    return ERR_OK;
+}
+
+struct slice wire_admin_nodes_encode(const struct wire_admin_nodes *q, struct arena *a)
+{
+    CHECK(q->count <= LIMIT_NODES);
+    Surf__AdminNodes m = SURF__ADMIN_NODES__INIT;
+    m.n_id = q->count;
+    m.id = wire_unconst(q->ids);
+    return wire_pack(&m.base, a);
+}
+
+static enum err ids_check(const char *field, const uint32_t *ids, size_t count, struct err_text *why)
+{
+    TRY(wire_check_count(field, count, 0, LIMIT_NODES, why));
+    for (size_t i = 0; i < count; i++)
+        TRY(wire_check_range(field, ids[i], 1, UINT32_MAX, why));
+    return ERR_OK;
+}
+
+enum err wire_admin_nodes_decode(struct slice s, struct arena *a, struct wire_admin_nodes *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminNodes, surf__admin_nodes, "nodes", s, WIRE_SMALL_BYTES, a, m);
+    TRY(ids_check("nodes.id", m->id, m->n_id, why));
+    *ret = (struct wire_admin_nodes){.ids = m->id, .count = (unsigned)m->n_id};
+    return ERR_OK;
+}
+
+/* ---- state: encoding ---- */
+
+static void peers_fill(Surf__AdminState *m, const struct wire_admin_state *q, struct arena *a)
+{
+    CHECK(q->peer_count <= LIMIT_NODES);
+    Surf__AdminPeer *peers = arena_alloc(a, q->peer_count * sizeof *peers);
+    m->peer = arena_alloc(a, q->peer_count * sizeof(Surf__AdminPeer *));
+    m->n_peer = q->peer_count;
+    for (unsigned i = 0; i < q->peer_count; i++) {
+        CHECK(q->peers[i].address.size <= LIMIT_ADDRESS_BYTES);
+        m->peer[i] = &peers[i];
+        surf__admin_peer__init(&peers[i]);
+        peers[i].id = q->peers[i].id;
+        peers[i].address = wire_binary_of(q->peers[i].address);
+        peers[i].voter = q->peers[i].voter;
+        peers[i].active = q->peers[i].active;
+        peers[i].match = q->peers[i].match;
+    }
+}
+
+static void log_fill(Surf__AdminState *m, const struct wire_admin_state *q, struct arena *a)
+{
+    CHECK(q->log_count <= WIRE_ADMIN_LOG_ENTRIES);
+    Surf__AdminLogEntry *log = arena_alloc(a, q->log_count * sizeof *log);
+    m->log = arena_alloc(a, q->log_count * sizeof(Surf__AdminLogEntry *));
+    m->n_log = q->log_count;
+    for (unsigned i = 0; i < q->log_count; i++) {
+        m->log[i] = &log[i];
+        surf__admin_log_entry__init(&log[i]);
+        log[i].index = q->log[i].index;
+        log[i].term = q->log[i].term;
+        log[i].text = wire_binary_cut(q->log[i].text, WIRE_TEXT_BYTES);
+    }
+}
+
+static void block_servers_fill(Surf__AdminState *m, const struct wire_admin_state *q, struct arena *a)
+{
+    CHECK(q->block_server_count <= LIMIT_BLOCK_SERVERS);
+    Surf__AdminBlockServer *servers = arena_alloc(a, q->block_server_count * sizeof *servers);
+    m->block_server = arena_alloc(a, q->block_server_count * sizeof(Surf__AdminBlockServer *));
+    m->n_block_server = q->block_server_count;
+    for (unsigned i = 0; i < q->block_server_count; i++) {
+        const struct wire_admin_block_server *from = &q->block_servers[i];
+        Surf__AdminBlockServer *to = m->block_server[i] = &servers[i];
+        CHECK(from->address.size <= LIMIT_ADDRESS_BYTES);
+        surf__admin_block_server__init(to);
+        to->id = from->id;
+        to->address = wire_binary_of(from->address);
+        to->reporting = from->reporting;
+        to->blocks = from->blocks;
+        to->block_bytes = from->block_bytes;
+        to->disk_total = from->disk_total;
+        to->disk_free = from->disk_free;
+    }
+}
+
+static void sessions_fill(Surf__AdminState *m, const struct wire_admin_state *q, struct arena *a)
+{
+    CHECK(q->session_count <= WIRE_ADMIN_SESSIONS);
+    Surf__AdminSession *sessions = arena_alloc(a, q->session_count * sizeof *sessions);
+    m->session = arena_alloc(a, q->session_count * sizeof(Surf__AdminSession *));
+    m->n_session = q->session_count;
+    for (unsigned i = 0; i < q->session_count; i++) {
+        const struct wire_admin_session *from = &q->sessions[i];
+        Surf__AdminSession *to = m->session[i] = &sessions[i];
+        surf__admin_session__init(to);
+        to->id = from->id;
+        to->last_seq = from->last_seq;
+        to->orphans = from->orphans;
+        to->client = wire_binary_cut(from->client, CLIENT_BYTES);
+        to->export = wire_binary_cut(from->export, LIMIT_EXPORT_BYTES);
+        to->opened_ns = from->opened_ns;
+        to->silent_ns = from->silent_ns;
+    }
+}
+
+struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct arena *a)
+{
+    CHECK(q->address.size <= LIMIT_ADDRESS_BYTES && (q->roles & ~ROLES_ALL) == 0 &&
+          q->unreachable_count <= LIMIT_NODES);
+    CHECK(q->chain_hash.size == 0 || q->chain_hash.size == CHAIN_HASH_BYTES);
+    Surf__AdminState m = SURF__ADMIN_STATE__INIT;
+    m.node_id = q->node_id;
+    m.address = wire_binary_of(q->address);
+    m.version = wire_binary_cut(q->version, VERSION_BYTES);
+    m.roles = q->roles;
+    m.crashed = q->crashed;
+    if (q->has_cluster_id)
+        m.cluster_id = wire_binary(q->cluster_id, sizeof q->cluster_id);
+    m.pid = q->pid;
+    m.uptime_ns = q->uptime_ns;
+    m.fault = wire_binary_cut(q->fault, WIRE_TEXT_BYTES);
+    m.role = q->role;
+    m.election_manual = q->election_manual;
+    m.term = q->term;
+    m.commit = q->commit;
+    m.applied = q->applied;
+    m.persisted = q->persisted;
+    m.last = q->last;
+    m.compacted = q->compacted;
+    m.flushed = q->flushed;
+    m.leader = q->leader;
+    m.vote = q->vote;
+    m.chain_hash = wire_binary_of(q->chain_hash);
+    m.log_bytes = q->log_bytes;
+    m.log_segments = q->log_segments;
+    m.inodes = q->inodes;
+    m.file_bytes = q->file_bytes;
+    peers_fill(&m, q, a);
+    m.n_unreachable = q->unreachable_count;
+    m.unreachable = wire_unconst(q->unreachable);
+    log_fill(&m, q, a);
+    block_servers_fill(&m, q, a);
+    sessions_fill(&m, q, a);
+    m.blocks = q->blocks;
+    m.block_bytes = q->block_bytes;
+    m.disk_total = q->disk_total;
+    m.disk_free = q->disk_free;
+    return wire_pack(&m.base, a);
+}
+
+/* ---- state: decoding ---- */
+
+/* An address that may not be known. */
+static enum err address_check(const char *field, struct slice s, struct err_text *why)
+{
+    return s.size == 0 ? ERR_OK : wire_check_address(field, s, why);
+}
+
+static enum err peers_read(const Surf__AdminState *m, struct arena *a, struct wire_admin_state *q, struct err_text *why)
+{
+    TRY(wire_check_count("state.peers", m->n_peer, 0, LIMIT_NODES, why));
+    struct wire_admin_peer *peers = arena_alloc(a, m->n_peer * sizeof *peers);
+    for (size_t i = 0; i < m->n_peer; i++) {
+        const Surf__AdminPeer *from = m->peer[i];
+        peers[i] = (struct wire_admin_peer){.id = from->id,
+                                            .address = wire_slice(from->address),
+                                            .voter = from->voter,
+                                            .active = from->active,
+                                            .match = from->match};
+        TRY(wire_check_range("state.peer.id", from->id, 1, UINT32_MAX, why));
+        TRY(address_check("state.peer.address", peers[i].address, why));
+    }
+    q->peers = peers;
+    q->peer_count = (unsigned)m->n_peer;
+    return ERR_OK;
+}
+
+static enum err log_read(const Surf__AdminState *m, struct arena *a, struct wire_admin_state *q, struct err_text *why)
+{
+    TRY(wire_check_count("state.log", m->n_log, 0, WIRE_ADMIN_LOG_ENTRIES, why));
+    struct wire_admin_log_entry *log = arena_alloc(a, m->n_log * sizeof *log);
+    for (size_t i = 0; i < m->n_log; i++) {
+        const Surf__AdminLogEntry *from = m->log[i];
+        log[i] =
+            (struct wire_admin_log_entry){.index = from->index, .term = from->term, .text = wire_slice(from->text)};
+        TRY(wire_check_size("state.log.text", log[i].text, 0, WIRE_TEXT_BYTES, why));
+    }
+    q->log = log;
+    q->log_count = (unsigned)m->n_log;
+    return ERR_OK;
+}
+
+static enum err block_servers_read(const Surf__AdminState *m, struct arena *a, struct wire_admin_state *q,
+                                   struct err_text *why)
+{
+    TRY(wire_check_count("state.block_servers", m->n_block_server, 0, LIMIT_BLOCK_SERVERS, why));
+    struct wire_admin_block_server *servers = arena_alloc(a, m->n_block_server * sizeof *servers);
+    for (size_t i = 0; i < m->n_block_server; i++) {
+        const Surf__AdminBlockServer *from = m->block_server[i];
+        servers[i] = (struct wire_admin_block_server){
+            .id = from->id,
+            .address = wire_slice(from->address),
+            .reporting = from->reporting,
+            .blocks = from->blocks,
+            .block_bytes = from->block_bytes,
+            .disk_total = from->disk_total,
+            .disk_free = from->disk_free,
+        };
+        TRY(wire_check_range("state.block_server.id", from->id, 1, UINT32_MAX, why));
+        TRY(address_check("state.block_server.address", servers[i].address, why));
+    }
+    q->block_servers = servers;
+    q->block_server_count = (unsigned)m->n_block_server;
+    return ERR_OK;
+}
+
+static enum err sessions_read(const Surf__AdminState *m, struct arena *a, struct wire_admin_state *q,
+                              struct err_text *why)
+{
+    TRY(wire_check_count("state.sessions", m->n_session, 0, WIRE_ADMIN_SESSIONS, why));
+    struct wire_admin_session *sessions = arena_alloc(a, m->n_session * sizeof *sessions);
+    for (size_t i = 0; i < m->n_session; i++) {
+        const Surf__AdminSession *from = m->session[i];
+        sessions[i] = (struct wire_admin_session){
+            .id = from->id,
+            .last_seq = from->last_seq,
+            .orphans = from->orphans,
+            .client = wire_slice(from->client),
+            .export = wire_slice(from->export),
+            .opened_ns = from->opened_ns,
+            .silent_ns = from->silent_ns,
+        };
+        TRY(wire_check_size("state.session.client", sessions[i].client, 0, CLIENT_BYTES, why));
+        TRY(wire_check_size("state.session.export", sessions[i].export, 0, LIMIT_EXPORT_BYTES, why));
+    }
+    q->sessions = sessions;
+    q->session_count = (unsigned)m->n_session;
+    return ERR_OK;
+}
+
+static enum err scalars_check(const Surf__AdminState *m, struct err_text *why)
+{
+    TRY(wire_check_range("state.node_id", m->node_id, 1, UINT32_MAX, why));
+    TRY(address_check("state.address", wire_slice(m->address), why));
+    TRY(wire_check_size("state.version", wire_slice(m->version), 0, VERSION_BYTES, why));
+    TRY(wire_check_size("state.fault", wire_slice(m->fault), 0, WIRE_TEXT_BYTES, why));
+    TRY(wire_check_range("state.roles", m->roles, 0, ROLES_ALL, why));
+    TRY(wire_check_range("state.role", m->role, RAFT_FOLLOWER, RAFT_LEADER, why));
+    if (m->cluster_id.len > 0)
+        TRY(wire_check_size("state.cluster_id", wire_slice(m->cluster_id), 16, 16, why));
+    if (m->chain_hash.len > 0)
+        TRY(wire_check_size("state.chain_hash", wire_slice(m->chain_hash), CHAIN_HASH_BYTES, CHAIN_HASH_BYTES, why));
+    return ids_check("state.unreachable", m->unreachable, m->n_unreachable, why);
+}
+
+static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
+{
+    *q = (struct wire_admin_state){
+        .node_id = m->node_id,
+        .address = wire_slice(m->address),
+        .version = wire_slice(m->version),
+        .roles = m->roles,
+        .crashed = m->crashed,
+        .has_cluster_id = m->cluster_id.len > 0,
+        .pid = m->pid,
+        .uptime_ns = m->uptime_ns,
+        .fault = wire_slice(m->fault),
+        .role = (enum raft_role)m->role,
+        .election_manual = m->election_manual,
+        .term = m->term,
+        .commit = m->commit,
+        .applied = m->applied,
+        .persisted = m->persisted,
+        .last = m->last,
+        .compacted = m->compacted,
+        .flushed = m->flushed,
+        .leader = m->leader,
+        .vote = m->vote,
+        .chain_hash = wire_slice(m->chain_hash),
+        .log_bytes = m->log_bytes,
+        .log_segments = m->log_segments,
+        .inodes = m->inodes,
+        .file_bytes = m->file_bytes,
+        .unreachable = m->unreachable,
+        .unreachable_count = (unsigned)m->n_unreachable,
+        .blocks = m->blocks,
+        .block_bytes = m->block_bytes,
+        .disk_total = m->disk_total,
+        .disk_free = m->disk_free,
+    };
+    if (q->has_cluster_id)
+        memcpy(q->cluster_id, m->cluster_id.data, sizeof q->cluster_id);
+}
+
+enum err wire_admin_state_decode(struct slice s, struct arena *a, struct wire_admin_state *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminState, surf__admin_state, "state", s, LIMIT_FRAME_MESSAGE_BYTES, a, m);
+    struct wire_admin_state q;
+    TRY(scalars_check(m, why));
+    scalars_read(m, &q);
+    TRY(peers_read(m, a, &q, why));
+    TRY(log_read(m, a, &q, why));
+    TRY(block_servers_read(m, a, &q, why));
+    TRY(sessions_read(m, a, &q, why));
+    *ret = q;
+    return ERR_OK;
+}

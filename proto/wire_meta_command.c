@@ -1,0 +1,409 @@
+#include "proto/meta_parts.h"
+#include "proto/wire_meta.h"
+
+#define CLIENT_BYTES 255u
+#define SETATTR_MASK_ALL ((uint32_t)(META_SET_CTIME * 2 - 1))
+#define RENAME_FLAGS_ALL ((uint32_t)(META_RENAME_NOREPLACE | META_RENAME_EXCHANGE))
+_Static_assert(META_OP_LAST == META_BLOCK_SERVER, "a new command needs a body here, in meta.proto and in the tests");
+
+/* ---- encoding ---- */
+
+/* The bodies live beside the command on the encoder's stack; only one of them is used. */
+struct command_message {
+    Surf__Command command;
+    union {
+        Surf__CommandInit init;
+        Surf__CommandSessionOpen session_open;
+        Surf__CommandSessionEnd session_end;
+        Surf__CommandSetattr setattr;
+        Surf__CommandMake make;
+        Surf__CommandLink link;
+        Surf__CommandUnlink unlink;
+        Surf__CommandRename rename;
+        Surf__CommandCommit commit;
+        Surf__CommandRelease release;
+        Surf__CommandReap reap;
+        Surf__BlockServer block_server;
+    };
+    Surf__Extents extents;
+};
+
+/* Points the command at its body, which is initialised. */
+#define BODY(m, upper, lower, body)                                                                                    \
+    ((m)->command.body_case = SURF__COMMAND__BODY_##upper, (m)->command.body = &(m)->body, lower##__init(&(m)->body),  \
+     &(m)->body)
+
+static void session_open_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(c->session_open.export.size > 0 && c->session_open.export.size <= LIMIT_EXPORT_BYTES);
+    CHECK(c->session_open.client.size <= CLIENT_BYTES);
+    Surf__CommandSessionOpen *body = BODY(m, SESSION_OPEN, surf__command_session_open, session_open);
+    body->export = wire_binary_of(c->session_open.export);
+    body->client = wire_binary_of(c->session_open.client);
+    body->nonce = wire_binary(c->session_open.nonce, sizeof c->session_open.nonce);
+}
+
+static void setattr_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK((c->setattr.mask & ~SETATTR_MASK_ALL) == 0);
+    CHECK(c->setattr.mode <= WIRE_MODE_MAX && c->setattr.size <= META_SIZE_MAX);
+    Surf__CommandSetattr *body = BODY(m, SETATTR, surf__command_setattr, setattr);
+    body->ino = c->setattr.ino;
+    body->mask = c->setattr.mask;
+    body->mode = c->setattr.mode;
+    body->uid = c->setattr.uid;
+    body->gid = c->setattr.gid;
+    body->size = c->setattr.size;
+    body->atime_ns = c->setattr.atime_ns;
+    body->mtime_ns = c->setattr.mtime_ns;
+}
+
+static void make_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(wire_name_valid(c->make.name) && c->make.mode <= WIRE_MODE_MAX);
+    CHECK(c->make.target.size <= LIMIT_SYMLINK_BYTES);
+    Surf__CommandMake *body = BODY(m, MAKE, surf__command_make, make);
+    body->parent = c->make.parent;
+    body->name = wire_binary_of(c->make.name);
+    body->mode = c->make.mode;
+    body->uid = c->make.uid;
+    body->gid = c->make.gid;
+    body->rdev = c->make.rdev;
+    body->exclusive = c->make.exclusive;
+    if (c->op == META_SYMLINK)
+        body->target = wire_binary_of(c->make.target);
+}
+
+static void link_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(wire_name_valid(c->link.name));
+    Surf__CommandLink *body = BODY(m, LINK, surf__command_link, link);
+    body->ino = c->link.ino;
+    body->parent = c->link.parent;
+    body->name = wire_binary_of(c->link.name);
+}
+
+static void unlink_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(wire_name_valid(c->unlink.name) && c->unlink.open_count <= LIMIT_OPEN_HINTS);
+    Surf__CommandUnlink *body = BODY(m, UNLINK, surf__command_unlink, unlink);
+    body->parent = c->unlink.parent;
+    body->name = wire_binary_of(c->unlink.name);
+    body->n_open_ino = c->unlink.open_count;
+    body->open_ino = wire_unconst(c->unlink.open_inos);
+    body->open_unknown = c->unlink.open_unknown;
+}
+
+static void rename_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(wire_name_valid(c->rename.name) && wire_name_valid(c->rename.new_name));
+    CHECK(c->rename.open_count <= LIMIT_OPEN_HINTS && (c->rename.flags & ~RENAME_FLAGS_ALL) == 0);
+    Surf__CommandRename *body = BODY(m, RENAME, surf__command_rename, rename);
+    body->parent = c->rename.parent;
+    body->new_parent = c->rename.new_parent;
+    body->name = wire_binary_of(c->rename.name);
+    body->new_name = wire_binary_of(c->rename.new_name);
+    body->flags = c->rename.flags;
+    body->n_open_ino = c->rename.open_count;
+    body->open_ino = wire_unconst(c->rename.open_inos);
+    body->open_unknown = c->rename.open_unknown;
+}
+
+static void commit_fill(struct command_message *m, const struct meta_command *c, struct arena *a)
+{
+    CHECK(c->commit.extent_count <= LIMIT_COMMIT_EXTENTS && c->commit.size_at_least <= META_SIZE_MAX);
+    Surf__CommandCommit *body = BODY(m, COMMIT, surf__command_commit, commit);
+    body->ino = c->commit.ino;
+    if (c->commit.extent_count > 0) {
+        wire_extents_fill(&m->extents, c->commit.extents, c->commit.extent_count, a);
+        body->extents = &m->extents;
+    }
+    body->size_at_least = c->commit.size_at_least;
+    body->append = c->commit.append;
+    body->has_expected_version = c->commit.has_expected_version;
+    body->expected_version = c->commit.expected_version;
+    body->has_mtime = c->commit.has_mtime;
+    body->mtime_ns = c->commit.mtime_ns;
+}
+
+static void release_fill(struct command_message *m, const struct meta_command *c)
+{
+    CHECK(c->release.count <= LIMIT_OPEN_HINTS);
+    Surf__CommandRelease *body = BODY(m, RELEASE, surf__command_release, release);
+    body->n_ino = c->release.count;
+    body->ino = wire_unconst(c->release.inos);
+}
+
+static void body_fill(struct command_message *m, const struct meta_command *c, struct arena *a)
+{
+    switch (c->op) {
+    case META_INIT: {
+        Surf__CommandInit *body = BODY(m, INIT, surf__command_init, init);
+        body->cluster_id = wire_binary(c->init.cluster_id, sizeof c->init.cluster_id);
+        body->cookie_key = wire_binary(c->init.cookie_key, sizeof c->init.cookie_key);
+        return;
+    }
+    case META_SESSION_OPEN:
+        return session_open_fill(m, c);
+    case META_SESSION_END:
+        BODY(m, SESSION_END, surf__command_session_end, session_end)->session = c->session_end.session;
+        return;
+    case META_SETATTR:
+        return setattr_fill(m, c);
+    case META_CREATE:
+    case META_MKDIR:
+    case META_MKNOD:
+    case META_SYMLINK:
+        return make_fill(m, c);
+    case META_LINK:
+        return link_fill(m, c);
+    case META_UNLINK:
+    case META_RMDIR:
+        return unlink_fill(m, c);
+    case META_RENAME:
+        return rename_fill(m, c);
+    case META_COMMIT:
+        return commit_fill(m, c, a);
+    case META_RELEASE:
+        return release_fill(m, c);
+    case META_REAP:
+        BODY(m, REAP, surf__command_reap, reap)->content_id = c->reap.content_id;
+        return;
+    case META_BLOCK_SERVER:
+        m->command.body_case = SURF__COMMAND__BODY_BLOCK_SERVER;
+        m->command.block_server = &m->block_server;
+        wire_server_fill(&m->block_server, &c->block_server);
+        return;
+    }
+    CHECK(!"a command that is listed");
+}
+
+struct slice wire_meta_command_encode(const struct meta_command *c, struct arena *a)
+{
+    struct command_message m;
+    surf__command__init(&m.command);
+    m.command.op = c->op;
+    m.command.session = c->session;
+    m.command.seq = c->seq;
+    m.command.acked = c->acked;
+    m.command.time_ns = c->time_ns;
+    body_fill(&m, c, a);
+    struct slice s = wire_pack(&m.command.base, a);
+    CHECK(s.size <= LIMIT_COMMAND_BYTES);
+    return s;
+}
+
+/* ---- decoding ---- */
+
+static enum err inos_read(const char *field, const uint64_t *inos, size_t count, struct err_text *why)
+{
+    TRY(wire_check_count(field, count, 0, LIMIT_OPEN_HINTS, why));
+    for (size_t i = 0; i < count; i++)
+        TRY(wire_check_range(field, inos[i], 1, UINT64_MAX, why));
+    return ERR_OK;
+}
+
+static enum err init_read(const Surf__CommandInit *body, struct meta_command *c, struct err_text *why)
+{
+    TRY(wire_check_size("command.init.cluster_id", wire_slice(body->cluster_id), 16, 16, why));
+    TRY(wire_check_size("command.init.cookie_key", wire_slice(body->cookie_key), 16, 16, why));
+    memcpy(c->init.cluster_id, body->cluster_id.data, 16);
+    memcpy(c->init.cookie_key, body->cookie_key.data, 16);
+    return ERR_OK;
+}
+
+static enum err session_open_read(const Surf__CommandSessionOpen *body, struct meta_command *c, struct err_text *why)
+{
+    c->session_open.export = wire_slice(body->export);
+    c->session_open.client = wire_slice(body->client);
+    TRY(wire_check_size("command.session_open.export", c->session_open.export, 1, LIMIT_EXPORT_BYTES, why));
+    TRY(wire_check_size("command.session_open.client", c->session_open.client, 0, CLIENT_BYTES, why));
+    TRY(wire_check_size("command.session_open.nonce", wire_slice(body->nonce), 16, 16, why));
+    memcpy(c->session_open.nonce, body->nonce.data, 16);
+    return ERR_OK;
+}
+
+static enum err setattr_read(const Surf__CommandSetattr *body, struct meta_command *c, struct err_text *why)
+{
+    TRY(wire_check_range("command.setattr.ino", body->ino, 1, UINT64_MAX, why));
+    TRY(wire_check_range("command.setattr.mask", body->mask, 0, SETATTR_MASK_ALL, why));
+    TRY(wire_check_range("command.setattr.mode", body->mode, 0, WIRE_MODE_MAX, why));
+    TRY(wire_check_range("command.setattr.size", body->size, 0, META_SIZE_MAX, why));
+    c->setattr.ino = body->ino;
+    c->setattr.mask = body->mask;
+    c->setattr.mode = body->mode;
+    c->setattr.uid = body->uid;
+    c->setattr.gid = body->gid;
+    c->setattr.size = body->size;
+    c->setattr.atime_ns = body->atime_ns;
+    c->setattr.mtime_ns = body->mtime_ns;
+    return ERR_OK;
+}
+
+static enum err make_read(const Surf__CommandMake *body, struct meta_command *c, struct err_text *why)
+{
+    bool symlink = c->op == META_SYMLINK;
+    c->make.name = wire_slice(body->name);
+    c->make.target = wire_slice(body->target);
+    TRY(wire_check_range("command.make.parent", body->parent, 1, UINT64_MAX, why));
+    TRY(wire_check_name("command.make.name", c->make.name, why));
+    TRY(wire_check_range("command.make.mode", body->mode, 0, WIRE_MODE_MAX, why));
+    TRY(wire_check_size("command.make.target", c->make.target, symlink, symlink ? LIMIT_SYMLINK_BYTES : 0, why));
+    if (symlink && memchr(c->make.target.data, 0, c->make.target.size))
+        return err_explain(why, ERR_PROTOCOL, "command.make.target has a NUL in its %zu bytes", c->make.target.size);
+    c->make.parent = body->parent;
+    c->make.mode = body->mode;
+    c->make.uid = body->uid;
+    c->make.gid = body->gid;
+    c->make.rdev = body->rdev;
+    c->make.exclusive = body->exclusive;
+    return ERR_OK;
+}
+
+static enum err link_read(const Surf__CommandLink *body, struct meta_command *c, struct err_text *why)
+{
+    c->link.ino = body->ino;
+    c->link.parent = body->parent;
+    c->link.name = wire_slice(body->name);
+    TRY(wire_check_range("command.link.ino", body->ino, 1, UINT64_MAX, why));
+    TRY(wire_check_range("command.link.parent", body->parent, 1, UINT64_MAX, why));
+    return wire_check_name("command.link.name", c->link.name, why);
+}
+
+static enum err unlink_read(const Surf__CommandUnlink *body, struct meta_command *c, struct err_text *why)
+{
+    c->unlink.parent = body->parent;
+    c->unlink.name = wire_slice(body->name);
+    TRY(wire_check_range("command.unlink.parent", body->parent, 1, UINT64_MAX, why));
+    TRY(wire_check_name("command.unlink.name", c->unlink.name, why));
+    TRY(inos_read("command.unlink.open_ino", body->open_ino, body->n_open_ino, why));
+    c->unlink.open_inos = body->open_ino;
+    c->unlink.open_count = (unsigned)body->n_open_ino;
+    c->unlink.open_unknown = body->open_unknown;
+    return ERR_OK;
+}
+
+static enum err rename_read(const Surf__CommandRename *body, struct meta_command *c, struct err_text *why)
+{
+    c->rename.parent = body->parent;
+    c->rename.new_parent = body->new_parent;
+    c->rename.name = wire_slice(body->name);
+    c->rename.new_name = wire_slice(body->new_name);
+    TRY(wire_check_range("command.rename.parent", body->parent, 1, UINT64_MAX, why));
+    TRY(wire_check_range("command.rename.new_parent", body->new_parent, 1, UINT64_MAX, why));
+    TRY(wire_check_name("command.rename.name", c->rename.name, why));
+    TRY(wire_check_name("command.rename.new_name", c->rename.new_name, why));
+    TRY(wire_check_range("command.rename.flags", body->flags, 0, RENAME_FLAGS_ALL, why));
+    TRY(inos_read("command.rename.open_ino", body->open_ino, body->n_open_ino, why));
+    c->rename.flags = body->flags;
+    c->rename.open_inos = body->open_ino;
+    c->rename.open_count = (unsigned)body->n_open_ino;
+    c->rename.open_unknown = body->open_unknown;
+    return ERR_OK;
+}
+
+static enum err commit_read(const Surf__CommandCommit *body, struct arena *a, struct meta_command *c,
+                            struct err_text *why)
+{
+    struct meta_extent *extents;
+    TRY(wire_check_range("command.commit.ino", body->ino, 1, UINT64_MAX, why));
+    TRY(wire_check_range("command.commit.size_at_least", body->size_at_least, 0, META_SIZE_MAX, why));
+    TRY(wire_extents_read(body->extents, "command.commit.extents", LIMIT_COMMIT_EXTENTS, a, &extents,
+                          &c->commit.extent_count, why));
+    for (unsigned i = 0; body->append && i < c->commit.extent_count; i++)
+        if (body->extents->gap[i] > 0)
+            return wire_refuse("command.commit.extents.gap", body->extents->gap[i], "0 in an append: one run from 0",
+                               why);
+    c->commit.ino = body->ino;
+    c->commit.extents = extents;
+    c->commit.size_at_least = body->size_at_least;
+    c->commit.append = body->append;
+    c->commit.has_expected_version = body->has_expected_version;
+    c->commit.expected_version = body->expected_version;
+    c->commit.has_mtime = body->has_mtime;
+    c->commit.mtime_ns = body->mtime_ns;
+    return ERR_OK;
+}
+
+static enum err release_read(const Surf__CommandRelease *body, struct meta_command *c, struct err_text *why)
+{
+    TRY(inos_read("command.release.ino", body->ino, body->n_ino, why));
+    c->release.inos = body->ino;
+    c->release.count = (unsigned)body->n_ino;
+    return ERR_OK;
+}
+
+static Surf__Command__BodyCase body_of(enum meta_op op)
+{
+    static const Surf__Command__BodyCase bodies[META_OP_LAST + 1] = {
+        [META_INIT] = SURF__COMMAND__BODY_INIT,
+        [META_SESSION_OPEN] = SURF__COMMAND__BODY_SESSION_OPEN,
+        [META_SESSION_END] = SURF__COMMAND__BODY_SESSION_END,
+        [META_SETATTR] = SURF__COMMAND__BODY_SETATTR,
+        [META_CREATE] = SURF__COMMAND__BODY_MAKE,
+        [META_MKDIR] = SURF__COMMAND__BODY_MAKE,
+        [META_MKNOD] = SURF__COMMAND__BODY_MAKE,
+        [META_SYMLINK] = SURF__COMMAND__BODY_MAKE,
+        [META_LINK] = SURF__COMMAND__BODY_LINK,
+        [META_UNLINK] = SURF__COMMAND__BODY_UNLINK,
+        [META_RMDIR] = SURF__COMMAND__BODY_UNLINK,
+        [META_RENAME] = SURF__COMMAND__BODY_RENAME,
+        [META_COMMIT] = SURF__COMMAND__BODY_COMMIT,
+        [META_RELEASE] = SURF__COMMAND__BODY_RELEASE,
+        [META_REAP] = SURF__COMMAND__BODY_REAP,
+        [META_BLOCK_SERVER] = SURF__COMMAND__BODY_BLOCK_SERVER,
+    };
+    return bodies[op];
+}
+
+static enum err body_read(const Surf__Command *m, struct arena *a, struct meta_command *c, struct err_text *why)
+{
+    switch (m->body_case) {
+    case SURF__COMMAND__BODY_INIT:
+        return init_read(m->init, c, why);
+    case SURF__COMMAND__BODY_SESSION_OPEN:
+        return session_open_read(m->session_open, c, why);
+    case SURF__COMMAND__BODY_SESSION_END:
+        c->session_end.session = m->session_end->session;
+        return wire_check_range("command.session_end.session", c->session_end.session, 1, UINT64_MAX, why);
+    case SURF__COMMAND__BODY_SETATTR:
+        return setattr_read(m->setattr, c, why);
+    case SURF__COMMAND__BODY_MAKE:
+        return make_read(m->make, c, why);
+    case SURF__COMMAND__BODY_LINK:
+        return link_read(m->link, c, why);
+    case SURF__COMMAND__BODY_UNLINK:
+        return unlink_read(m->unlink, c, why);
+    case SURF__COMMAND__BODY_RENAME:
+        return rename_read(m->rename, c, why);
+    case SURF__COMMAND__BODY_COMMIT:
+        return commit_read(m->commit, a, c, why);
+    case SURF__COMMAND__BODY_RELEASE:
+        return release_read(m->release, c, why);
+    case SURF__COMMAND__BODY_REAP:
+        c->reap.content_id = m->reap->content_id;
+        return ERR_OK;
+    case SURF__COMMAND__BODY_BLOCK_SERVER:
+        return wire_server_read(m->block_server, &c->block_server, why);
+    default:
+        return wire_refuse("command.body", (uint64_t)m->body_case, "that of its op", why);
+    }
+}
+
+enum err wire_meta_command_decode(struct slice s, struct arena *a, struct meta_command *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__Command, surf__command, "command", s, LIMIT_COMMAND_BYTES, a, m);
+    TRY(wire_check_range("command.op", m->op, META_INIT, META_OP_LAST, why));
+    if (m->body_case != body_of((enum meta_op)m->op))
+        return wire_refuse("command.body", (uint64_t)m->body_case, "that of its op", why);
+    if (m->session != 0) {
+        TRY(wire_check_range("command.seq", m->seq, 1, UINT64_MAX, why));
+        if (m->acked >= m->seq || m->seq - m->acked > LIMIT_REPLY_WINDOW)
+            return wire_refuse("command.acked", m->acked, "below seq, by at most the reply window", why);
+    }
+    struct meta_command c = {
+        .op = (enum meta_op)m->op, .session = m->session, .seq = m->seq, .acked = m->acked, .time_ns = m->time_ns};
+    TRY(body_read(m, a, &c, why));
+    *ret = c;
+    return ERR_OK;
+}

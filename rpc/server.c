@@ -1,0 +1,417 @@
+#include "rpc/server.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "rpc/stream.h"
+
+#define LOG_MODULE "rpc"
+#include "base/log.h"
+
+#define SERVER_LISTEN_BACKLOG 1024
+#define SERVER_SWEEP_MS 1000 /* how often stalled connections are looked for */
+
+struct rpc_server {
+    uv_tcp_t listener;
+    uv_timer_t sweep;
+    uv_prepare_t prepare; /* both flush `dirty`, so that nothing stays unsent while the loop sleeps */
+    uv_check_t check;
+    unsigned handles; /* of the four that are not closed yet */
+    bool closing;
+    uint16_t port;
+    struct bytes hello;
+    struct rpc_server_callbacks callbacks;
+    struct list conns, dirty;
+    unsigned conn_count;
+    int64_t refused_logged_ns;
+    void (*done)(void *context);
+    void *done_context;
+};
+
+struct rpc_conn {
+    struct rpc_stream stream;
+    struct rpc_server *server;
+    struct list_node node, dirty_node;
+    struct list requests; /* that were handed on and are not answered; ONEWAY too */
+    unsigned request_count;
+    size_t request_bytes;
+    bool greeted; /* its HELLO was accepted */
+    uint64_t tag;
+    int64_t opened_ns;
+    char peer[INET6_ADDRSTRLEN + 8];
+};
+
+/* A request and its memory: a short one's bytes follow the struct, a long one's are those of the parser. */
+struct server_request {
+    struct rpc_request request;
+    struct list_node node;
+    struct bytes owned;
+    size_t bytes;
+    uint8_t body[];
+};
+
+static struct rpc_conn *conn_of(struct rpc_stream *s)
+{
+    return container_of(s, struct rpc_conn, stream);
+}
+
+static struct server_request *server_request_of(struct rpc_request *r)
+{
+    return container_of(r, struct server_request, request);
+}
+
+static bool conn_is_over_limit(const struct rpc_conn *c)
+{
+    return c->request_count >= LIMIT_REQUESTS_PER_CONNECTION || c->request_bytes >= RPC_SERVER_REQUEST_BYTES ||
+           rpc_stream_backlog(&c->stream) >= RPC_SERVER_BACKLOG_BYTES;
+}
+
+static void conn_mark_dirty(struct rpc_conn *c)
+{
+    if (!list_linked(&c->dirty_node) && !c->stream.closing)
+        list_push_back(&c->server->dirty, &c->dirty_node);
+}
+
+static void server_flush(struct rpc_server *s)
+{
+    struct list_node *node;
+    while ((node = list_pop_front(&s->dirty))) {
+        struct rpc_conn *c = container_of(node, struct rpc_conn, dirty_node);
+        rpc_stream_flush(&c->stream);
+        if (c->stream.paused && !conn_is_over_limit(c))
+            rpc_stream_resume(&c->stream);
+    }
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    server_flush(handle->data);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    server_flush(handle->data);
+}
+
+static void conn_close(struct rpc_conn *c)
+{
+    if (c->stream.closing)
+        return;
+    struct list_node *node;
+    while ((node = list_pop_front(&c->requests))) {
+        struct rpc_request *r = &container_of(node, struct server_request, node)->request;
+        r->conn = NULL;
+        r->gone = true;
+    }
+    list_remove(&c->dirty_node);
+    rpc_stream_close(&c->stream);
+}
+
+static void conn_hand_on(struct rpc_conn *c, const struct frame *frame)
+{
+    struct bytes owned = {0};
+    bool taken = frame_parser_take(&c->stream.parser, frame, &owned);
+    size_t body = taken ? 0 : frame->message.size + frame->payload.size;
+    struct server_request *r = mem_alloc(sizeof *r + body);
+    *r = (struct server_request){
+        .request = {.conn = c,
+                    .id = frame->header.id,
+                    .method = frame->header.method,
+                    .oneway = frame->header.type == FRAME_ONEWAY,
+                    .message = frame->message,
+                    .payload = frame->payload,
+                    .conn_tag = c->tag},
+        .owned = owned,
+        .bytes = frame->message.size + frame->payload.size,
+    };
+    if (!taken) {
+        if (body > 0)
+            memcpy(r->body, frame->message.data, body); /* the payload follows the message */
+        r->request.message.data = r->body;
+        r->request.payload.data = r->body + frame->message.size;
+    }
+    list_push_back(&c->requests, &r->node);
+    c->request_count++;
+    c->request_bytes += r->bytes;
+    if (conn_is_over_limit(c))
+        rpc_stream_pause(&c->stream);
+    c->server->callbacks.on_request(c->server->callbacks.context, &r->request);
+}
+
+static enum err conn_greet(struct rpc_conn *c, const struct frame *frame, struct err_text *why)
+{
+    if (frame->header.type != FRAME_HELLO)
+        return err_explain(why, ERR_PROTOCOL, "frame of type %d before HELLO", (int)frame->header.type);
+    TRY(c->server->callbacks.on_hello(c->server->callbacks.context, frame->message, &c->tag, why));
+    c->greeted = true;
+    c->stream.parser.size_limit = 0;
+    return ERR_OK;
+}
+
+static enum err on_frame(struct rpc_stream *s, const struct frame *frame, struct err_text *why)
+{
+    struct rpc_conn *c = conn_of(s);
+    if (!c->greeted)
+        return conn_greet(c, frame, why);
+    switch (frame->header.type) {
+    case FRAME_REQUEST:
+    case FRAME_ONEWAY:
+        conn_hand_on(c, frame);
+        return ERR_OK;
+    case FRAME_PING:
+        rpc_stream_queue(s, (struct frame_header){.type = FRAME_PONG, .id = frame->header.id}, SLICE(NULL, 0), NULL);
+        return ERR_OK;
+    case FRAME_CANCEL: /* a request is finished all the same: handlers are short, or their outcome is needed */
+    case FRAME_PONG:
+        return ERR_OK;
+    default:
+        return err_explain(why, ERR_PROTOCOL, "frame of type %d from a client", (int)frame->header.type);
+    }
+}
+
+static void on_end(struct rpc_stream *s, enum err e, const struct err_text *why)
+{
+    struct rpc_conn *c = conn_of(s);
+    if (e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_IO)
+        log_debug("connection of %s ended: %s", c->peer, why->text);
+    else
+        log_warn("connection of %s closed: %s: %s", c->peer, err_message(e), why->text);
+    conn_close(c);
+}
+
+static void on_drained(struct rpc_stream *s)
+{
+    conn_mark_dirty(conn_of(s));
+}
+
+static void server_handle_closed(struct rpc_server *s)
+{
+    if (s->handles > 0 || s->conn_count > 0)
+        return;
+    void (*done)(void *context) = s->done;
+    void *context = s->done_context;
+    bytes_free(&s->hello);
+    free(s);
+    if (done)
+        done(context);
+}
+
+static void on_conn_closed(struct rpc_stream *stream)
+{
+    struct rpc_conn *c = conn_of(stream);
+    struct rpc_server *s = c->server;
+    if (c->greeted && s->callbacks.on_close)
+        s->callbacks.on_close(s->callbacks.context, c->tag);
+    list_remove(&c->node);
+    s->conn_count--;
+    free(c);
+    server_handle_closed(s);
+}
+
+static const struct rpc_stream_callbacks conn_callbacks = {on_frame, on_end, on_drained, on_conn_closed};
+
+static void describe_peer(const uv_tcp_t *tcp, char *text, size_t size)
+{
+    struct sockaddr_storage address;
+    int address_size = sizeof address;
+    char host[INET6_ADDRSTRLEN] = "?";
+    unsigned port = 0;
+    if (uv_tcp_getpeername(tcp, (struct sockaddr *)&address, &address_size) == 0) {
+        if (address.ss_family == AF_INET6) {
+            const struct sockaddr_in6 *in6 = (const void *)&address;
+            inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+            port = ntohs(in6->sin6_port);
+        } else {
+            const struct sockaddr_in *in = (const void *)&address;
+            inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+            port = ntohs(in->sin_port);
+        }
+    }
+    snprintf(text, size, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct rpc_server *s = listener->data;
+    if (status < 0) {
+        log_warn("can't accept a connection: %s", uv_strerror(status));
+        return;
+    }
+    struct rpc_conn *c = MEM_NEW(struct rpc_conn);
+    c->server = s;
+    c->opened_ns = clock_boot_ns();
+    list_init(&c->requests);
+    list_node_init(&c->dirty_node);
+    list_push_back(&s->conns, &c->node);
+    s->conn_count++;
+    rpc_stream_init(&c->stream, listener->loop, &conn_callbacks, rpc_pump_plain());
+    status = uv_accept(listener, (uv_stream_t *)&c->stream.tcp);
+    if (status < 0) {
+        log_warn("can't accept a connection: %s", uv_strerror(status));
+        conn_close(c);
+        return;
+    }
+    if (s->conn_count > LIMIT_CONNECTIONS) {
+        if (c->opened_ns - s->refused_logged_ns >= NS_PER_S) {
+            s->refused_logged_ns = c->opened_ns;
+            log_warn("connection refused: there are %u already", LIMIT_CONNECTIONS);
+        }
+        conn_close(c);
+        return;
+    }
+    describe_peer(&c->stream.tcp, c->peer, sizeof c->peer);
+    rpc_stream_begin(&c->stream);
+    rpc_stream_send(&c->stream, (struct frame_header){.type = FRAME_HELLO}, bytes_slice(&s->hello), SLICE(NULL, 0));
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct rpc_server *s = timer->data;
+    int64_t now = clock_boot_ns();
+    list_for_each_safe (node, &s->conns) {
+        struct rpc_conn *c = container_of(node, struct rpc_conn, node);
+        if (c->stream.closing)
+            continue;
+        if (!c->greeted && now - c->opened_ns > RPC_SERVER_HELLO_TIMEOUT_S * NS_PER_S) {
+            log_warn("connection of %s closed: no HELLO in %d s", c->peer, RPC_SERVER_HELLO_TIMEOUT_S);
+            conn_close(c);
+        } else if (c->stream.frame_since_ns && now - c->stream.frame_since_ns > RPC_SERVER_FRAME_TIMEOUT_S * NS_PER_S) {
+            log_warn("connection of %s closed: a frame is incomplete for %d s", c->peer, RPC_SERVER_FRAME_TIMEOUT_S);
+            conn_close(c);
+        }
+    }
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct rpc_server *s = handle->data;
+    s->handles--;
+    server_handle_closed(s);
+}
+
+static void server_close_handles(struct rpc_server *s)
+{
+    s->closing = true;
+    uv_close((uv_handle_t *)&s->listener, on_listener_closed);
+    uv_close((uv_handle_t *)&s->sweep, on_listener_closed);
+    uv_close((uv_handle_t *)&s->prepare, on_listener_closed);
+    uv_close((uv_handle_t *)&s->check, on_listener_closed);
+}
+
+static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const struct rpc_server_callbacks *callbacks)
+{
+    struct rpc_server *s = MEM_NEW(struct rpc_server);
+    s->callbacks = *callbacks;
+    list_init(&s->conns);
+    list_init(&s->dirty);
+    rpc_server_set_hello(s, hello);
+    CHECK(uv_tcp_init(loop, &s->listener) == 0 && uv_timer_init(loop, &s->sweep) == 0);
+    CHECK(uv_prepare_init(loop, &s->prepare) == 0 && uv_check_init(loop, &s->check) == 0);
+    s->handles = 4;
+    s->listener.data = s->sweep.data = s->prepare.data = s->check.data = s;
+    return s;
+}
+
+static enum err server_bind(struct rpc_server *s, const char *host, uint16_t port, struct err_text *why)
+{
+    struct rpc_address address = {.port = port};
+    struct sockaddr_storage where;
+    socklen_t size;
+    snprintf(address.host, sizeof address.host, "%s", host);
+    TRY(rpc_address_resolve(&address, &where, &size, why));
+    int status = uv_tcp_bind(&s->listener, (struct sockaddr *)&where, 0);
+    if (status == 0)
+        status = uv_listen((uv_stream_t *)&s->listener, SERVER_LISTEN_BACKLOG, on_connection);
+    if (status == UV_EADDRINUSE)
+        return err_explain(why, ERR_EXISTS_IN_USE, "port %u of %s is in use", port, host);
+    if (status < 0)
+        return err_explain(why, rpc_err_from_uv(status), "can't listen on port %u of %s: %s", port, host,
+                           uv_strerror(status));
+    int bound_size = sizeof where;
+    CHECK(uv_tcp_getsockname(&s->listener, (struct sockaddr *)&where, &bound_size) == 0);
+    s->port = ntohs(where.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&where)->sin6_port
+                                                : ((struct sockaddr_in *)&where)->sin_port);
+    return ERR_OK;
+}
+
+enum err rpc_server_listen(uv_loop_t *loop, const char *host, uint16_t port, struct slice hello,
+                           const struct rpc_server_callbacks *callbacks, struct rpc_server **ret, struct err_text *why)
+{
+    rpc_ignore_sigpipe();
+    struct rpc_server *s = server_new(loop, hello, callbacks);
+    enum err e = server_bind(s, host, port, why);
+    if (e != ERR_OK) {
+        server_close_handles(s);
+        return e;
+    }
+    CHECK(uv_timer_start(&s->sweep, on_sweep, SERVER_SWEEP_MS, SERVER_SWEEP_MS) == 0);
+    CHECK(uv_prepare_start(&s->prepare, on_prepare) == 0 && uv_check_start(&s->check, on_check) == 0);
+    *ret = s;
+    return ERR_OK;
+}
+
+uint16_t rpc_server_port(const struct rpc_server *s)
+{
+    return s->port;
+}
+
+void rpc_server_set_hello(struct rpc_server *s, struct slice hello)
+{
+    CHECK(FRAME_HEADER_SIZE + hello.size <= RPC_HELLO_BYTES);
+    bytes_clear(&s->hello);
+    bytes_append(&s->hello, hello);
+}
+
+static void request_free(struct server_request *r)
+{
+    struct rpc_conn *c = r->request.conn;
+    if (c) {
+        list_remove(&r->node);
+        c->request_count--;
+        c->request_bytes -= r->bytes;
+        if (!c->stream.corked || c->stream.paused)
+            conn_mark_dirty(c);
+    }
+    arena_free(&r->request.arena);
+    bytes_free(&r->owned);
+    free(r);
+}
+
+void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload)
+{
+    CHECK(!request->oneway);
+    CHECK(message.size <= LIMIT_FRAME_MESSAGE_BYTES && (!payload || payload->size <= LIMIT_FRAME_PAYLOAD_BYTES));
+    struct frame_header header = {
+        .type = FRAME_RESPONSE, .id = request->id, .method = request->method, .status = (uint16_t)status};
+    if (request->conn)
+        rpc_stream_queue(&request->conn->stream, header, message, payload);
+    else if (payload)
+        bytes_free(payload);
+    request_free(server_request_of(request));
+}
+
+void rpc_release(struct rpc_request *request)
+{
+    request_free(server_request_of(request));
+}
+
+void rpc_server_drop_connections(struct rpc_server *s)
+{
+    list_for_each_safe (node, &s->conns)
+        conn_close(container_of(node, struct rpc_conn, node));
+}
+
+void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *context)
+{
+    CHECK(!s->closing);
+    s->done = done;
+    s->done_context = context;
+    rpc_server_drop_connections(s);
+    server_close_handles(s);
+}

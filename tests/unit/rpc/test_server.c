@@ -1,0 +1,342 @@
+/* The server against raw sockets: good requests, every kind of bad one, limits, and connections that vanish. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/prng.h"
+#include "fixture.h"
+#include "raw.h"
+
+static struct fixture server;
+
+struct client {
+    int fd;
+    struct frame_parser parser;
+};
+
+static void client_open(struct client *c)
+{
+    struct frame f;
+    c->fd = raw_connect(server.port);
+    frame_parser_init(&c->parser);
+    raw_send_frame(c->fd, FRAME_HELLO, 0, 0, slice_str("client"), SLICE(NULL, 0));
+    assert_true(raw_receive(c->fd, &c->parser, &f));
+    assert_int_equal(f.header.type, FRAME_HELLO);
+    assert_true(slice_equal(f.message, slice_str("server")));
+}
+
+static void client_close(struct client *c)
+{
+    close(c->fd);
+    frame_parser_close(&c->parser);
+}
+
+static void client_ask(struct client *c, uint64_t id, uint16_t method, struct slice message)
+{
+    raw_send_frame(c->fd, FRAME_REQUEST, id, method, message, SLICE(NULL, 0));
+}
+
+static void client_expect(struct client *c, uint64_t id, enum err status, struct slice message)
+{
+    struct frame f;
+    assert_true(raw_receive(c->fd, &c->parser, &f));
+    assert_int_equal(f.header.type, FRAME_RESPONSE);
+    assert_true(f.header.id == id);
+    assert_int_equal(f.header.status, status);
+    assert_true(slice_equal(f.message, message));
+}
+
+static void client_expect_closed(struct client *c)
+{
+    struct frame f;
+    assert_false(raw_receive(c->fd, &c->parser, &f));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fixture_start(&server, 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_stop(&server);
+    return 0;
+}
+
+static void test_request(void **state)
+{
+    (void)state;
+    struct client c;
+    client_open(&c);
+    client_ask(&c, 7, FIXTURE_ECHO, slice_str("hello"));
+    client_expect(&c, 7, ERR_OK, slice_str("hello"));
+    client_ask(&c, 8, FIXTURE_FAIL, SLICE(NULL, 0));
+    client_expect(&c, 8, ERR_EXIST, slice_str("detail"));
+    client_ask(&c, UINT64_MAX, 999, SLICE(NULL, 0));
+    client_expect(&c, UINT64_MAX, ERR_NO_METHOD, SLICE(NULL, 0));
+    raw_send_frame(c.fd, FRAME_ONEWAY, 0, FIXTURE_NOTE, slice_str("12345678"), SLICE(NULL, 0));
+    raw_send_frame(c.fd, FRAME_CANCEL, 7, 0, SLICE(NULL, 0), SLICE(NULL, 0));
+    raw_send_frame(c.fd, FRAME_PING, 77, 0, SLICE(NULL, 0), SLICE(NULL, 0));
+    struct frame f;
+    assert_true(raw_receive(c.fd, &c.parser, &f));
+    assert_int_equal(f.header.type, FRAME_PONG);
+    assert_true(f.header.id == 77);
+    assert_int_equal(atomic_load(&server.note_count), 1);
+    client_close(&c);
+    AWAIT(atomic_load(&server.close_count) == 1);
+}
+
+static void test_pipelined_requests(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000 };
+    struct client c;
+    struct bytes all = {0};
+    client_open(&c);
+    for (uint64_t id = 0; id < COUNT; id++) {
+        uint8_t message[8];
+        put_u64be(message, id * 3);
+        struct bytes one = raw_frame(FRAME_REQUEST, id, FIXTURE_ECHO, SLICE(message, 8), SLICE(NULL, 0));
+        bytes_append(&all, bytes_slice(&one));
+        bytes_free(&one);
+    }
+    assert_true(raw_send(c.fd, bytes_slice(&all)));
+    for (uint64_t id = 0; id < COUNT; id++) {
+        uint8_t message[8];
+        put_u64be(message, id * 3);
+        client_expect(&c, id, ERR_OK, SLICE(message, 8));
+    }
+    bytes_free(&all);
+    client_close(&c);
+}
+
+/* Another client gets its answer: the loop has had time to do what it would do. */
+static void let_server_go_round(void)
+{
+    struct client c;
+    for (uint64_t i = 0; i < 10; i++) {
+        client_open(&c);
+        client_ask(&c, i, FIXTURE_ECHO, SLICE(NULL, 0));
+        client_expect(&c, i, ERR_OK, SLICE(NULL, 0));
+        client_close(&c);
+    }
+}
+
+static void test_requests_under_way_are_limited(void **state)
+{
+    (void)state;
+    enum { COUNT = LIMIT_REQUESTS_PER_CONNECTION + 500 };
+    struct client c;
+    client_open(&c);
+    for (uint64_t id = 0; id < COUNT; id++)
+        client_ask(&c, id, FIXTURE_HOLD, SLICE(NULL, 0));
+    AWAIT(atomic_load(&server.held_count) == LIMIT_REQUESTS_PER_CONNECTION);
+    let_server_go_round();
+    assert_int_equal(atomic_load(&server.held_count), LIMIT_REQUESTS_PER_CONNECTION);
+    fixture_release(&server);
+    AWAIT(atomic_load(&server.held_count) == 500);
+    fixture_release(&server);
+    static bool seen[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        struct frame f;
+        assert_true(raw_receive(c.fd, &c.parser, &f));
+        assert_true(f.header.id < COUNT && !seen[f.header.id]);
+        seen[f.header.id] = true;
+    }
+    client_close(&c);
+}
+
+static void test_backlog_of_replies_is_limited(void **state)
+{
+    (void)state;
+    enum { COUNT = 60 };
+    struct client c;
+    uint8_t size[4];
+    put_u32be(size, MIB);
+    client_open(&c);
+    unsigned before = atomic_load(&server.request_count);
+    for (uint64_t id = 0; id < COUNT; id++)
+        client_ask(&c, id, FIXTURE_BIG, SLICE(size, 4));
+    let_server_go_round();
+    unsigned served = atomic_load(&server.request_count) - before - 10;
+    assert_in_range(served, 1, 40); /* 16 MiB of ours and what the sockets hold */
+    for (uint64_t id = 0; id < COUNT; id++) {
+        struct frame f;
+        assert_true(raw_receive(c.fd, &c.parser, &f));
+        assert_true(f.header.id == id);
+        assert_int_equal(f.payload.size, MIB);
+        for (size_t i = 0; i < MIB; i += 997)
+            assert_int_equal(f.payload.data[i], fixture_byte(i));
+    }
+    client_close(&c);
+}
+
+static void test_random_bytes_close(void **state)
+{
+    (void)state;
+    struct prng p;
+    uint8_t *noise = mem_alloc(MIB);
+    prng_seed(&p, 51);
+    for (size_t i = 0; i < MIB; i++)
+        noise[i] = (uint8_t)prng_next(&p);
+    struct client c = {.fd = raw_connect(server.port)};
+    (void)raw_send(c.fd, SLICE(noise, MIB));
+    char byte[256];
+    while (recv(c.fd, byte, sizeof byte, 0) > 0)
+        ;
+    close(c.fd);
+    client_open(&c);
+    (void)raw_send(c.fd, SLICE(noise, MIB));
+    client_expect_closed(&c);
+    client_close(&c);
+    free(noise);
+    let_server_go_round();
+}
+
+static void test_every_truncation_closes(void **state)
+{
+    (void)state;
+    struct client witness;
+    client_open(&witness);
+    struct bytes hello = raw_frame(FRAME_HELLO, 0, 0, slice_str("client"), SLICE(NULL, 0));
+    struct bytes request = raw_frame(FRAME_REQUEST, 1, FIXTURE_NOTE, slice_str("message"), slice_str("payload"));
+    unsigned before = atomic_load(&server.request_count);
+    for (size_t cut = 0; cut < hello.size + request.size; cut++) {
+        int fd = raw_connect(server.port);
+        size_t first = MIN(cut, hello.size);
+        assert_true(raw_send(fd, SLICE(hello.data, first)));
+        assert_true(raw_send(fd, SLICE(request.data, cut - first)));
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        char byte[256];
+        while (recv(fd, byte, sizeof byte, 0) > 0)
+            ;
+        close(fd);
+    }
+    assert_int_equal(atomic_load(&server.request_count), before);
+    client_ask(&witness, 1, FIXTURE_ECHO, slice_str("still here"));
+    client_expect(&witness, 1, ERR_OK, slice_str("still here"));
+    client_close(&witness);
+    bytes_free(&hello);
+    bytes_free(&request);
+}
+
+static void test_frames_that_no_client_sends(void **state)
+{
+    (void)state;
+    static const struct {
+        bool greet;
+        enum frame_type type;
+        size_t size;
+    } cases[] = {
+        {false, FRAME_REQUEST, 0}, {false, FRAME_PING, 0},     {false, FRAME_HELLO, 4096},
+        {true, FRAME_HELLO, 0},    {true, FRAME_RESPONSE, 10},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint8_t message[4096] = {0};
+        struct client c = {.fd = -1};
+        if (cases[i].greet) {
+            client_open(&c);
+        } else {
+            struct frame f;
+            c.fd = raw_connect(server.port);
+            assert_true(raw_receive(c.fd, &c.parser, &f));
+        }
+        raw_send_frame(c.fd, cases[i].type, 1, FIXTURE_ECHO, SLICE(message, cases[i].size), SLICE(NULL, 0));
+        client_expect_closed(&c);
+        client_close(&c);
+    }
+}
+
+static void test_requests_outlive_their_connection(void **state)
+{
+    (void)state;
+    struct client c, other;
+    client_open(&c);
+    client_open(&other);
+    unsigned closed = atomic_load(&server.close_count);
+    for (uint64_t id = 0; id < 20; id++)
+        client_ask(&c, id, FIXTURE_HOLD, slice_str("kept"));
+    AWAIT(atomic_load(&server.held_count) == 20);
+    client_close(&c);
+    AWAIT(atomic_load(&server.close_count) == closed + 1);
+    client_ask(&other, 1, FIXTURE_RELEASE, SLICE(NULL, 0));
+    client_expect(&other, 1, ERR_OK, SLICE(NULL, 0));
+    assert_int_equal(atomic_load(&server.held_count), 0);
+    client_close(&other);
+}
+
+static void test_dropping_connections(void **state)
+{
+    (void)state;
+    struct client c[3];
+    for (int i = 0; i < 3; i++)
+        client_open(&c[i]);
+    client_ask(&c[0], 1, FIXTURE_HOLD, SLICE(NULL, 0));
+    AWAIT(atomic_load(&server.held_count) == 1);
+    client_ask(&c[1], 1, FIXTURE_DROP, SLICE(NULL, 0));
+    for (int i = 0; i < 3; i++) {
+        client_expect_closed(&c[i]);
+        client_close(&c[i]);
+    }
+    fixture_release(&server);
+    AWAIT(atomic_load(&server.held_count) == 0);
+    let_server_go_round();
+}
+
+static void test_port_in_use(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct rpc_server *s = NULL;
+    struct rpc_server_callbacks callbacks = {0};
+    struct err_text why = {""};
+    char port[8];
+    snprintf(port, sizeof port, "%u", server.port);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(rpc_server_listen(&loop, "127.0.0.1", server.port, slice_str("x"), &callbacks, &s, &why),
+                     ERR_EXISTS_IN_USE);
+    assert_non_null(strstr(why.text, port));
+    assert_int_equal(rpc_server_listen(&loop, "no such host", 0, slice_str("x"), &callbacks, &s, &why), ERR_ADDRESS);
+    assert_null(s);
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void test_refused_hello(void **state)
+{
+    (void)state;
+    static struct fixture strict = {.refuse_hello = true};
+    fixture_start(&strict, 0);
+    struct client c = {.fd = raw_connect(strict.port)};
+    raw_send_frame(c.fd, FRAME_HELLO, 0, 0, slice_str("stranger"), SLICE(NULL, 0));
+    struct frame f;
+    assert_true(raw_receive(c.fd, &c.parser, &f));
+    client_expect_closed(&c);
+    client_close(&c);
+    assert_int_equal(atomic_load(&strict.close_count), 0);
+    fixture_stop(&strict);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_pipelined_requests),
+        cmocka_unit_test(test_requests_under_way_are_limited),
+        cmocka_unit_test(test_backlog_of_replies_is_limited),
+        cmocka_unit_test(test_random_bytes_close),
+        cmocka_unit_test(test_every_truncation_closes),
+        cmocka_unit_test(test_frames_that_no_client_sends),
+        cmocka_unit_test(test_requests_outlive_their_connection),
+        cmocka_unit_test(test_dropping_connections),
+        cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_refused_hello),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
