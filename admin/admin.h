@@ -54,8 +54,8 @@ struct survey_node {
 struct survey {
     struct survey_node nodes[SURVEY_NODES]; /* by id */
     unsigned count;
-    const struct survey_node *leader; /* the one of the highest term that a majority's members could have; NULL: none */
-    unsigned voters, voters_serving;  /* serving: reachable and not crashed */
+    const struct survey_node *leader; /* the serving leader of the highest term, while there is a quorum; NULL: none */
+    unsigned voters, voters_serving;  /* serving: reachable, not crashed, without a fault */
 };
 /* Asks the servers given with -m, learns the others from them and asks those, all with a short time-out. Fails only
  * when nobody answers at all; why names whom it asked. */
@@ -70,12 +70,17 @@ bool survey_has_quorum(const struct survey *s);
 
 /* Prints the failure in the form asked for and gives the exit code that goes with it. */
 int admin_fail(struct admin *a, enum err e, const struct err_text *why);
+/* The same for a command line that makes no sense: code "USAGE", exit code 64. */
+int admin_usage(struct admin *a, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Prints a sentence, or with --json {"done": sentence}. */
 int admin_done(struct admin *a, const char *format, ...) PRINTF_LIKE(2, 3);
 int admin_print_json(json_t *value);                    /* takes the reference */
 const char *admin_bytes(uint64_t bytes, char text[32]); /* "1.5 GiB" */
-json_t *json_slice(struct slice s);                     /* text that is not UTF-8 has its bytes replaced */
+/* What came from a node, for a terminal: control characters are replaced. In the arena. */
+const char *admin_text(struct admin *a, struct slice s);
+json_t *json_slice(struct slice s); /* text that is not UTF-8 has its bytes replaced */
 json_t *json_hex(struct slice s);
+json_t *roles_json(uint32_t roles); /* ["meta", "block"] */
 
 /* A node id: decimal, 1 to 4294967295. Anything else is a usage error: message, *ret untouched, false. */
-bool admin_parse_node(const char *text, uint32_t *ret);
+bool admin_parse_node(struct admin *a, const char *text, uint32_t *ret);

@@ -1,6 +1,5 @@
 /* cmd_crash.c: makes a node look like a dead machine: it refuses all service and keeps its state. With --kill its
  * process ends itself at once. */
-#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -16,18 +15,15 @@ static int run_crash(struct admin *a, int argc, char **argv)
         } else if (!id) {
             id = argv[i];
         } else {
-            fprintf(stderr, "surfctl: %s: one node at a time\n", argv[i]);
-            return EX_USAGE;
+            return admin_usage(a, "crash: %s: one node at a time", argv[i]);
         }
     }
-    if (!id) {
-        fprintf(stderr, "surfctl: crash: which node?\n");
-        return EX_USAGE;
-    }
+    if (!id)
+        return admin_usage(a, "crash: which node?");
     struct survey s;
     const struct survey_node *n;
     uint32_t number;
-    if (!admin_parse_node(id, &number))
+    if (!admin_parse_node(a, id, &number))
         return EX_USAGE;
     struct err_text why = {""};
     enum err e = survey_take(a, &s, &why);
@@ -49,5 +45,5 @@ static int run_crash(struct admin *a, int argc, char **argv)
     return admin_done(a, "node %u is crashed: it refuses service and keeps its state", n->id);
 }
 
-const struct admin_command command_crash = {
-    "crash", "[--kill] N", "node N refuses all service; --kill: its process ends", 1, 2, run_crash};
+const struct admin_command command_crash = {"crash", "[--kill] N", "node N refuses service; --kill: it ends", 1,
+                                            2,       run_crash};

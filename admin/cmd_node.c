@@ -6,7 +6,7 @@ int node_request(struct admin *a, const char *id_text, unsigned method, struct s
                  const struct survey_node **ret_node)
 {
     uint32_t id;
-    if (!admin_parse_node(id_text, &id))
+    if (!admin_parse_node(a, id_text, &id))
         return EX_USAGE;
     struct err_text why = {""};
     enum err e = survey_take(a, ret_survey, &why);

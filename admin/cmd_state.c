@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #define LOG_ENTRIES_DEFAULT 10u
-#define LOG_ENTRIES_MAX 100u
 
 static int print_json(const struct survey_node *n, const struct wire_admin_state *s)
 {
@@ -45,6 +44,7 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
                    {"log_segments", s->log_segments}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(o, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+    json_object_set_new(o, "roles", roles_json(s->roles));
     json_object_set_new(o, "election", json_string(s->election_manual ? "manual" : "auto"));
     json_object_set_new(o, "chain_hash", json_hex(s->chain_hash));
     json_object_set_new(o, "fault", json_slice(s->fault));
@@ -53,13 +53,13 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
     return admin_print_json(o);
 }
 
-static void print_text(const struct survey_node *n, const struct wire_admin_state *s)
+static void print_text(struct admin *a, const struct survey_node *n, const struct wire_admin_state *s)
 {
     char bytes[32], total[32], available[32];
     printf("node %u at %s: %s", s->node_id, n->address, survey_state_name(n));
     if (s->fault.size > 0)
-        printf(" (%.*s)", (int)s->fault.size, (const char *)s->fault.data);
-    printf("\nversion %.*s, pid %u, up %.0f s\n", (int)s->version.size, (const char *)s->version.data, s->pid,
+        printf(" (%s)", admin_text(a, s->fault));
+    printf("\nversion %s, pid %u, up %.0f s\n", admin_text(a, s->version), s->pid,
            (double)s->uptime_ns / (double)NS_PER_S);
     if (s->roles & WIRE_NODE_META) {
         printf("term %" PRIu64 ", leader %u, vote %u, election %s\n", s->term, s->leader, s->vote,
@@ -80,24 +80,22 @@ static void print_text(const struct survey_node *n, const struct wire_admin_stat
         printf("blocks: about %" PRIu64 ", %s; disk %s, %s free\n", s->blocks, admin_bytes(s->block_bytes, bytes),
                admin_bytes(s->disk_total, total), admin_bytes(s->disk_free, available));
     for (unsigned i = 0; i < s->log_count; i++)
-        printf("%10" PRIu64 "  term %-6" PRIu64 " %.*s\n", s->log[i].index, s->log[i].term, (int)s->log[i].text.size,
-               (const char *)s->log[i].text.data);
+        printf("%10" PRIu64 "  term %-6" PRIu64 " %s\n", s->log[i].index, s->log[i].term,
+               admin_text(a, s->log[i].text));
 }
 
 static int run_state(struct admin *a, int argc, char **argv)
 {
     uint32_t id;
     unsigned long entries = LOG_ENTRIES_DEFAULT;
-    if (!admin_parse_node(argv[0], &id))
+    if (!admin_parse_node(a, argv[0], &id))
         return EX_USAGE;
     if (argc != 1) {
         char *end = NULL;
         if (argc == 3 && strcmp(argv[1], "--log") == 0)
             entries = strtoul(argv[2], &end, 10);
-        if (!end || end == argv[2] || *end != 0 || entries > LOG_ENTRIES_MAX) {
-            fprintf(stderr, "surfctl: %s: state N [--log 0..%u]\n", argv[argc - 1], LOG_ENTRIES_MAX);
-            return EX_USAGE;
-        }
+        if (!end || end == argv[2] || *end != 0 || entries > WIRE_ADMIN_LOG_ENTRIES)
+            return admin_usage(a, "state: %s: usage: state N [--log 0..%u]", argv[argc - 1], WIRE_ADMIN_LOG_ENTRIES);
     }
     struct survey s;
     struct err_text why = {""};
@@ -113,7 +111,7 @@ static int run_state(struct admin *a, int argc, char **argv)
         return admin_fail(a, e, &why);
     if (a->json)
         return print_json(&detailed, &detailed.state);
-    print_text(&detailed, &detailed.state);
+    print_text(a, &detailed, &detailed.state);
     return EXIT_DONE;
 }
 

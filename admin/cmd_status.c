@@ -7,29 +7,27 @@
 
 #include "base/clock.h"
 
-static json_t *roles_json(uint32_t roles)
+/* How many committed entries this node has yet to apply. */
+static uint64_t behind(const struct survey *s, const struct survey_node *n)
 {
-    json_t *list = json_array();
-    if (roles & WIRE_NODE_META)
-        json_array_append_new(list, json_string("meta"));
-    if (roles & WIRE_NODE_BLOCK)
-        json_array_append_new(list, json_string("block"));
-    return list;
+    uint64_t ahead = s->leader ? s->leader->state.commit : n->state.commit;
+    return ahead > n->state.applied ? ahead - n->state.applied : 0;
 }
 
-static json_t *node_json(const struct survey_node *n)
+static json_t *node_json(const struct survey *survey, const struct survey_node *n)
 {
     json_t *o =
         json_pack("{s:I, s:s, s:s}", "id", (json_int_t)n->id, "address", n->address, "state", survey_state_name(n));
     const struct wire_admin_state *s = &n->state;
     if (!n->reachable) {
-        json_object_set_new(o, "error", json_string(n->why.text));
+        json_object_set_new(o, "error", json_slice(slice_str(n->why.text)));
         return o;
     }
     json_object_set_new(o, "roles", roles_json(s->roles));
     json_object_set_new(o, "term", json_integer((json_int_t)s->term));
     json_object_set_new(o, "commit", json_integer((json_int_t)s->commit));
     json_object_set_new(o, "applied", json_integer((json_int_t)s->applied));
+    json_object_set_new(o, "behind", json_integer((json_int_t)behind(survey, n)));
     json_object_set_new(o, "last", json_integer((json_int_t)s->last));
     json_object_set_new(o, "pid", json_integer((json_int_t)s->pid));
     json_object_set_new(o, "fault", json_slice(s->fault));
@@ -68,7 +66,7 @@ static int print_json(const struct survey *s)
     const struct wire_admin_state *best = best_state(s);
     json_t *nodes = json_array(), *servers = json_array(), *sessions = json_array();
     for (unsigned i = 0; i < s->count; i++)
-        json_array_append_new(nodes, node_json(&s->nodes[i]));
+        json_array_append_new(nodes, node_json(s, &s->nodes[i]));
     for (unsigned i = 0; i < best->block_server_count; i++)
         json_array_append_new(servers, block_server_json(&best->block_servers[i]));
     for (unsigned i = 0; i < best->session_count; i++)
@@ -81,7 +79,7 @@ static int print_json(const struct survey *s)
                                       (json_int_t)best->file_bytes));
 }
 
-static void print_nodes(const struct survey *s)
+static void print_nodes(struct admin *a, const struct survey *s)
 {
     printf("%4s  %-22s %-11s %-11s %8s %10s %10s %8s\n", "node", "address", "roles", "state", "term", "commit",
            "applied", "behind");
@@ -90,20 +88,17 @@ static void print_nodes(const struct survey *s)
         const struct wire_admin_state *t = &n->state;
         printf("%4u  %-22s ", n->id, n->address);
         if (!n->reachable) {
-            printf("%-11s %-11s %s\n", "?", survey_state_name(n), n->why.text);
+            printf("%-11s %-11s %s\n", "?", survey_state_name(n), admin_text(a, slice_str(n->why.text)));
             continue;
         }
         const char *roles = t->roles == (WIRE_NODE_META | WIRE_NODE_BLOCK) ? "meta,block"
                             : t->roles & WIRE_NODE_META                    ? "meta"
                                                                            : "block";
         printf("%-11s %-11s", roles, survey_state_name(n));
-        if (t->roles & WIRE_NODE_META) {
-            uint64_t ahead = s->leader ? s->leader->state.commit : t->commit;
-            printf(" %8" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64, t->term, t->commit, t->applied,
-                   ahead > t->applied ? ahead - t->applied : 0);
-        }
+        if (t->roles & WIRE_NODE_META)
+            printf(" %8" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64, t->term, t->commit, t->applied, behind(s, n));
         if (t->fault.size > 0)
-            printf("  %.*s", (int)t->fault.size, (const char *)t->fault.data);
+            printf("  %s", admin_text(a, t->fault));
         printf("\n");
     }
 }
@@ -142,13 +137,12 @@ static int run_status(struct admin *a, int argc, char **argv)
     else
         printf("%s, %s\n\n", best->has_cluster_id ? "" : "not formed yet",
                survey_has_quorum(&s) ? "no leader now" : "NO QUORUM: too few metastore nodes serve");
-    print_nodes(&s);
+    print_nodes(a, &s);
     print_block_servers(best);
     printf("\nsessions\n");
     for (unsigned i = 0; i < best->session_count; i++) {
         const struct wire_admin_session *t = &best->sessions[i];
-        printf("%10" PRIu64 "  %.*s (export %.*s)", t->id, (int)t->client.size, (const char *)t->client.data,
-               (int)t->export.size, (const char *)t->export.data);
+        printf("%10" PRIu64 "  %s (export %s)", t->id, admin_text(a, t->client), admin_text(a, t->export));
         if (t->silent_ns >= 0)
             printf(", heard %.1f s ago", (double)t->silent_ns / (double)NS_PER_S);
         printf("\n");

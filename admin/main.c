@@ -93,14 +93,14 @@ static int run(struct parsed *p)
             continue;
         int count = p->argc - 1;
         if (count < c->min_arguments || count > c->max_arguments) {
-            fprintf(stderr, "surfctl: %s %s: usage: surfctl %s %s\n", name,
-                    count > c->max_arguments ? p->argv[count] : "", c->name, c->arguments);
-            return EX_USAGE;
+            return count < c->min_arguments
+                       ? admin_usage(&p->admin, "%s needs more: surfctl %s %s", name, c->name, c->arguments)
+                       : admin_usage(&p->admin, "%s: %s is too much: the command is surfctl %s %s", name,
+                                     p->argv[c->max_arguments + 1], c->name, c->arguments);
         }
         return c->run(&p->admin, count, p->argv + 1);
     }
-    fprintf(stderr, "surfctl: %s: no such command; surfctl --help lists them\n", name);
-    return EX_USAGE;
+    return admin_usage(&p->admin, "%s: no such command; surfctl --help lists them", name);
 }
 
 int main(int argc, char **argv)
@@ -117,13 +117,12 @@ int main(int argc, char **argv)
     log_set_name("surfctl");
     log_set_level(LOG_ERROR);
     argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &p);
-    const char *servers = p.servers ? p.servers : getenv("SURFFS_META");
-    if (!servers || !servers[0])
-        servers = DEFAULT_SERVER;
+    const char *servers = p.servers, *environment = getenv("SURFFS_META");
+    if (!servers)
+        servers = environment && environment[0] ? environment : DEFAULT_SERVER;
     struct err_text why = {""};
     if (rpc_address_parse_list(servers, p.admin.servers, LIMIT_NODES, &p.admin.server_count, &why) != ERR_OK) {
-        fprintf(stderr, "surfctl: %s\n", why.text);
-        return EX_USAGE;
+        return admin_usage(&p.admin, "%s", why.text);
     }
     int code = run(&p);
     arena_free(&p.admin.arena);

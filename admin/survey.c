@@ -11,11 +11,12 @@
 
 #define NODE_TIMEOUT_NS (1500 * NS_PER_MS)
 
-/* One node is asked on a thread of its own, with an arena of its own: a dead machine must not delay the others. */
+/* One node is asked on a thread of its own, with an arena of its own: a dead machine must not delay the others. The
+ * answer is decoded by the thread that gathers them, into the arena that lives on. */
 struct question {
     struct admin admin;
     const char *address;
-    struct wire_admin_state state;
+    struct slice answer;
     enum err result;
     struct err_text why;
     pthread_t thread;
@@ -24,7 +25,10 @@ struct question {
 static void *question_main(void *p)
 {
     struct question *q = p;
-    q->result = admin_ask_state(&q->admin, q->address, 0, NODE_TIMEOUT_NS, &q->state, &q->why);
+    struct wire_admin_state_query query = {.log_entries = 0};
+    q->result =
+        admin_ask(&q->admin, q->address, METHOD_ADMIN_STATE, wire_admin_state_query_encode(&query, &q->admin.arena),
+                  MIN(q->admin.timeout_ns, NODE_TIMEOUT_NS), &q->answer, &q->why);
     return NULL;
 }
 
@@ -55,27 +59,30 @@ static struct survey_node *add_node(struct survey *s, uint32_t id, const char *a
     return n;
 }
 
-/* The answers' states live as long as the process: their arenas are not freed. */
-static void take_answers(struct admin *a, struct survey *s, const struct question *questions, unsigned count)
+static void take_answers(struct admin *a, struct survey *s, struct question *questions, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        const struct question *q = &questions[i];
+        struct question *q = &questions[i];
+        struct wire_admin_state state;
+        if (q->result == ERR_OK)
+            q->result = wire_admin_state_decode(arena_slice(&a->arena, q->answer), &a->arena, &state, &q->why);
+        arena_free(&q->admin.arena);
         if (q->result != ERR_OK) {
             for (unsigned n = 0; n < s->count; n++)
                 if (strcmp(s->nodes[n].address, q->address) == 0)
                     s->nodes[n].why = q->why;
             continue;
         }
-        struct survey_node *node = add_node(s, q->state.node_id, q->address);
+        struct survey_node *node = add_node(s, state.node_id, q->address);
         if (!node)
             continue;
         node->reachable = true;
         node->address = q->address;
-        node->state = q->state;
-        for (unsigned p = 0; p < q->state.peer_count; p++)
-            add_node(s, q->state.peers[p].id, arena_str(&a->arena, q->state.peers[p].address));
-        for (unsigned b = 0; b < q->state.block_server_count; b++)
-            add_node(s, q->state.block_servers[b].id, arena_str(&a->arena, q->state.block_servers[b].address));
+        node->state = state;
+        for (unsigned p = 0; p < state.peer_count; p++)
+            add_node(s, state.peers[p].id, arena_str(&a->arena, state.peers[p].address));
+        for (unsigned b = 0; b < state.block_server_count; b++)
+            add_node(s, state.block_servers[b].id, arena_str(&a->arena, state.block_servers[b].address));
     }
 }
 
@@ -94,11 +101,15 @@ static void judge(struct survey *s)
         const struct survey_node *n = &s->nodes[i];
         if (!n->reachable)
             continue;
-        if (n->state.peer_count > s->voters)
-            s->voters = n->state.peer_count;
+        unsigned voters = 0;
+        bool votes = false;
+        for (unsigned p = 0; p < n->state.peer_count; p++) {
+            voters += n->state.peers[p].voter;
+            votes |= n->state.peers[p].voter && n->state.peers[p].id == n->id;
+        }
+        s->voters = MAX(s->voters, voters);
         bool serves = (n->state.roles & WIRE_NODE_META) && !n->state.crashed && n->state.fault.size == 0;
-        if (serves)
-            s->voters_serving++;
+        s->voters_serving += serves && votes;
         if (serves && n->state.role == RAFT_LEADER && (!s->leader || n->state.term > s->leader->state.term))
             s->leader = n;
     }

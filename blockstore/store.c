@@ -30,7 +30,7 @@ struct block_store {
     rocksdb_block_based_table_options_t *table;
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *write_durable, *write_logged, *write_unlogged;
-    rocksdb_readoptions_t *read;
+    rocksdb_readoptions_t *read_rows, *read_bytes;
     rocksdb_flushoptions_t *flush;
     char *path;
     uint64_t boot_id;
@@ -65,7 +65,7 @@ static rocksdb_options_t *store_options(const struct block_store_options *o, roc
     rocksdb_options_set_min_blob_size(r, MIN_BLOB_BYTES);
     rocksdb_options_set_blob_file_size(r, BLOB_FILE_BYTES);
     rocksdb_options_set_blob_compression_type(r, rocksdb_no_compression);
-    rocksdb_options_set_enable_blob_gc(r, 1);
+    rocksdb_options_set_enable_blob_gc(r, 0);
     rocksdb_options_set_block_based_table_factory(r, table);
     return r;
 }
@@ -91,9 +91,13 @@ enum err block_store_open(const char *path, const struct block_store_options *op
     s->write_logged = rocksdb_writeoptions_create();
     s->write_unlogged = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(s->write_unlogged, 1);
-    s->read = rocksdb_readoptions_create();
-    /* Readers check SHA-256; RocksDB's own checksum of blobs would only be slower (docs/PERFORMANCE.md). */
-    rocksdb_readoptions_set_verify_checksums(s->read, 0);
+    s->read_rows = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(s->read_rows, 1);
+    /* Readers check SHA-256; RocksDB's own checksum of blobs would only be slower (docs/PERFORMANCE.md). What was read
+     * without a check must not be cached, where checked reads would take it for good. */
+    s->read_bytes = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(s->read_bytes, 0);
+    rocksdb_readoptions_set_fill_cache(s->read_bytes, 0);
     s->flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(s->flush, 1);
 
@@ -118,7 +122,8 @@ void block_store_close(struct block_store *s)
         rocksdb_close(s->db);
     }
     rocksdb_flushoptions_destroy(s->flush);
-    rocksdb_readoptions_destroy(s->read);
+    rocksdb_readoptions_destroy(s->read_bytes);
+    rocksdb_readoptions_destroy(s->read_rows);
     rocksdb_writeoptions_destroy(s->write_logged);
     rocksdb_writeoptions_destroy(s->write_unlogged);
     rocksdb_writeoptions_destroy(s->write_durable);
@@ -130,14 +135,22 @@ void block_store_close(struct block_store *s)
     free(s);
 }
 
-/* True when the block is there; ERR_OK unless the disk fails. */
+/* The result of a read. A file that is gone is damage to the store, not a fault of the disk. */
+static enum err read_result(char *message, const char *what)
+{
+    bool gone = message && strstr(message, "No such file");
+    enum err e = rocks_result(message, what, NULL);
+    return gone ? ERR_CORRUPT : e;
+}
+
+/* Is the block there? Its row is read with a check, so the answer can be relied on. */
 static enum err present(struct block_store *s, const struct sha256 *id, bool *ret)
 {
     uint8_t key[KEY_SIZE];
     key_of(key, KEY_PRESENT, id);
     char *message = NULL;
-    rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read, (const char *)key, sizeof key, &message);
-    TRY(rocks_result(message, "block presence", NULL));
+    rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read_rows, (const char *)key, sizeof key, &message);
+    TRY(read_result(message, "block presence"));
     *ret = value != NULL;
     rocksdb_pinnableslice_destroy(value);
     return ERR_OK;
@@ -230,13 +243,19 @@ enum err block_store_put(struct block_store *s, const struct sha256 *id, struct 
 
 enum err block_store_get(struct block_store *s, const struct sha256 *id, struct bytes *ret)
 {
+    bool there = false;
+    TRY(present(s, id, &there));
+    if (!there)
+        return ERR_NOT_FOUND;
     uint8_t key[KEY_SIZE];
     key_of(key, KEY_BYTES, id);
     char *message = NULL;
-    rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read, (const char *)key, sizeof key, &message);
-    TRY(rocks_result(message, "block get", NULL));
-    if (!value)
-        return ERR_NOT_FOUND;
+    rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read_bytes, (const char *)key, sizeof key, &message);
+    TRY(read_result(message, "block get"));
+    if (!value) { /* deleted in between, or lost */
+        TRY(present(s, id, &there));
+        return there ? ERR_CORRUPT : ERR_NOT_FOUND;
+    }
     size_t size = 0;
     const char *data = rocksdb_pinnableslice_value(value, &size);
     enum err e = size <= LIMIT_BLOCK_BYTES ? ERR_OK : ERR_CORRUPT;
@@ -314,7 +333,7 @@ enum err block_store_inventory(struct block_store *s, const struct sha256 *after
     struct sha256 first = {{0}};
     uint8_t key[KEY_SIZE];
     key_of(key, KEY_PRESENT, after ? after : &first);
-    rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, s->read);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, s->read_rows);
     unsigned count = 0;
     for (rocksdb_iter_seek(it, (const char *)key, sizeof key); rocksdb_iter_valid(it) && count < max;
          rocksdb_iter_next(it)) {
@@ -329,7 +348,7 @@ enum err block_store_inventory(struct block_store *s, const struct sha256 *after
     char *message = NULL;
     rocksdb_iter_get_error(it, &message);
     rocksdb_iter_destroy(it);
-    TRY(rocks_result(message, "block inventory", NULL));
+    TRY(read_result(message, "block inventory"));
     *ret_count = count;
     return ERR_OK;
 }

@@ -14,6 +14,8 @@
 
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
 #define PAUSE_STEP_NS (20 * NS_PER_MS) /* how often a pause looks at its cancel */
+#define AVOID_SILENT_NS NS_PER_S       /* followers name a dead leader until they have elected another */
+#define AVOID_UNREACHABLE_NS (200 * NS_PER_MS)
 #define WAITING_FIRST_NS (300 * NS_PER_MS)
 #define WAITING_EVERY_NS NS_PER_S
 
@@ -123,6 +125,14 @@ static size_t find_or_add(struct meta_route *r, struct slice address)
     return r->count++;
 }
 
+static size_t next_in_turn(const struct meta_route *r, size_t failed, int64_t now)
+{
+    for (size_t i = 1; i < r->count; i++)
+        if (r->avoid_until_ns[(failed + i) % r->count] <= now)
+            return (failed + i) % r->count;
+    return (failed + 1) % r->count;
+}
+
 /* The member `failed` did not serve the request: chooses whom to ask next, unless another thread has chosen already.
  * True when somebody named the leader, so that there is no reason to wait. */
 static bool move_on(struct meta_route *r, size_t failed, enum err e, struct slice detail)
@@ -138,11 +148,14 @@ static bool move_on(struct meta_route *r, size_t failed, enum err e, struct slic
         pthread_mutex_unlock(&r->lock);
         arena_free(&arena);
     }
-    bool named = next != SIZE_MAX && next != failed;
+    int64_t now = clock_boot_ns();
     pthread_mutex_lock(&r->lock);
     r->trouble[failed] = e;
+    if (detail.size == 0 && (e == ERR_TIMEOUT || e == ERR_UNREACHABLE))
+        r->avoid_until_ns[failed] = now + (e == ERR_TIMEOUT ? AVOID_SILENT_NS : AVOID_UNREACHABLE_NS);
+    bool named = next != SIZE_MAX && next != failed && r->avoid_until_ns[next] <= now;
     if (r->current == failed)
-        r->current = named ? next : (failed + 1) % r->count;
+        r->current = named ? next : next_in_turn(r, failed, now);
     pthread_mutex_unlock(&r->lock);
     return named;
 }
@@ -176,7 +189,7 @@ static bool goes_on(struct meta_route *r, size_t asked, enum err e, const struct
 }
 
 struct progress {
-    int64_t begun_ns, said_ns, backoff_ns;
+    int64_t begun_ns, said_ns, backoff_ns, try_ns;
     unsigned failures;
 };
 
@@ -206,7 +219,7 @@ static enum err wait_before_next(struct meta_route *r, const struct meta_request
 enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
                          struct slice *ret_message)
 {
-    struct progress progress = {.begun_ns = clock_boot_ns()};
+    struct progress progress = {.begun_ns = clock_boot_ns(), .try_ns = META_TRY_NS};
     for (int64_t now = progress.begun_ns;; now = clock_boot_ns()) {
         if (request->give_up_ns && now >= request->give_up_ns)
             return ERR_TIMEOUT;
@@ -215,7 +228,7 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
         struct rpc_channel *channel = r->channels[asked];
         pthread_mutex_unlock(&r->lock);
 
-        int64_t deadline = now + META_TRY_NS;
+        int64_t deadline = now + progress.try_ns;
         if (request->give_up_ns)
             deadline = MIN(deadline, request->give_up_ns);
         struct rpc_call *call = NULL;
@@ -236,6 +249,8 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
             rpc_call_free(call);
         if (!on)
             return e;
+        if (e == ERR_TIMEOUT)
+            progress.try_ns = MIN(progress.try_ns * 2, META_TRY_MAX_NS);
         TRY(wait_before_next(r, request, &progress, at_once));
     }
 }

@@ -9,7 +9,9 @@
 #include "rpc/address.h"
 #include "rpc/channel.h"
 
-#define META_TRY_NS (2 * NS_PER_S)          /* what one member gets before the next one is asked */
+/* What one member gets before the next one is asked; twice as much with each that let it pass, up to the maximum. */
+#define META_TRY_NS (1 * NS_PER_S)
+#define META_TRY_MAX_NS (4 * NS_PER_S)
 #define META_BACKOFF_MIN_NS (5 * NS_PER_MS) /* between tries that failed, doubled up to the maximum, with jitter */
 #define META_BACKOFF_MAX_NS (100 * NS_PER_MS)
 
@@ -17,7 +19,8 @@ struct meta_route {
     pthread_mutex_t
         lock; /* protects all below, except that channels once entered stay and are themselves thread-safe */
     struct rpc_channel *channels[LIMIT_NODES];
-    enum err trouble[LIMIT_NODES]; /* why the last try of each failed; ERR_OK: it didn't */
+    enum err trouble[LIMIT_NODES];       /* why the last try of each failed; ERR_OK: it didn't */
+    int64_t avoid_until_ns[LIMIT_NODES]; /* who did not answer is asked only if nobody else is left */
     size_t count, current;
     bool has_cluster_id;
     uint8_t cluster_id[16];

@@ -46,7 +46,7 @@ enum err surf_setattr(struct surf *s, const struct surf_caller *c, uint64_t ino,
                       struct meta_attr *ret) MUST_USE;
 /* ret_handle NULL: don't open. *ret_existed: it was there (not exclusive). */
 enum err surf_create(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
-                     int flags, struct meta_attr *ret, struct file_handle **ret_handle, bool *ret_keep_cache) MUST_USE;
+                     int flags, struct meta_attr *ret, struct open_file **ret_handle, bool *ret_keep_cache) MUST_USE;
 enum err surf_mkdir(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
                     struct meta_attr *ret) MUST_USE;
 enum err surf_mknod(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
@@ -65,7 +65,7 @@ enum err surf_readlink(struct surf *s, const struct surf_caller *c, uint64_t ino
  */
 enum err surf_readdir(struct surf *s, const struct surf_caller *c, uint64_t ino, uint64_t cookie, unsigned max_count,
                       bool with_attr, struct arena *arena, struct meta_query_reply *ret) MUST_USE;
-enum err surf_open(struct surf *s, const struct surf_caller *c, uint64_t ino, int flags, struct file_handle **ret,
+enum err surf_open(struct surf *s, const struct surf_caller *c, uint64_t ino, int flags, struct open_file **ret,
                    bool *ret_keep_cache) MUST_USE;
 struct surf_space {
     uint64_t total_bytes, free_bytes, used_inodes;

@@ -99,7 +99,7 @@ enum err surf_readdir(struct surf *s, const struct surf_caller *c, uint64_t ino,
     return ERR_OK;
 }
 
-enum err surf_open(struct surf *s, const struct surf_caller *c, uint64_t ino, int flags, struct file_handle **ret,
+enum err surf_open(struct surf *s, const struct surf_caller *c, uint64_t ino, int flags, struct open_file **ret,
                    bool *ret_keep_cache)
 {
     if (flags & O_TRUNC) {

@@ -22,7 +22,7 @@ static enum err make_attr(struct surf *s, const struct surf_caller *c, struct me
 }
 
 enum err surf_create(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
-                     int flags, struct meta_attr *ret, struct file_handle **ret_handle, bool *ret_keep_cache)
+                     int flags, struct meta_attr *ret, struct open_file **ret_handle, bool *ret_keep_cache)
 {
     struct meta_command command = {
         .op = META_CREATE,

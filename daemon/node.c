@@ -63,7 +63,8 @@ static void log_start(const struct node *n)
 static enum err open_parts(struct node *n, struct err_text *why)
 {
     /* The port first: when it is taken, nothing has been made in the data directory yet. */
-    struct rpc_server_callbacks callbacks = {.context = n, .on_hello = node_on_hello, .on_request = service_on_request};
+    struct rpc_server_callbacks callbacks = {
+        .context = n, .on_hello = node_on_hello, .on_request = service_on_request, .on_close = node_on_close};
     TRY(rpc_server_listen(n->loop, n->config.bind_host, n->config.port, node_hello(n), &callbacks, &n->server, why));
     TRY(open_datadir(n, why));
     if (n->config.roles & WIRE_NODE_BLOCK) {

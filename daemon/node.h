@@ -39,6 +39,7 @@
 #define NODE_APPLY_SLICE_NS (5 * NS_PER_MS) /* applying yields to the loop after this */
 #define NODE_LOG_COMPACT_BYTES (64 * MIB)   /* the log is compacted when it is larger, */
 #define NODE_LOG_COMPACT_ENTRIES 100000u    /* or has more entries */
+#define NODE_LOG_COMPACT_STEP 20000u        /* fewer entries are not worth a flush of the state */
 #define NODE_LEADER_WAIT_NS (5 * NS_PER_S)  /* for one that is asked to become leader */
 #define NODE_LEADER_WAITERS 16u
 #define NODE_STOP_NS (5 * NS_PER_S)            /* a clean stop takes no longer */
@@ -72,6 +73,7 @@ struct member {
     struct rpc_address address;
     struct rpc_peer *peer; /* NULL: this node */
     bool refused;          /* its last hello was, and that has been logged */
+    unsigned inbound;      /* connections that it has to us */
 };
 
 struct node {
@@ -130,7 +132,8 @@ struct node {
     unsigned leader_wait_count;
     int64_t campaign_ns; /* of the last campaign for those who wait; 0: none yet */
     int64_t reap_begun_ns;
-    bool flush_started; /* a compaction waits for the state to be flushed */
+    uint64_t compacted_index; /* as last told to raft */
+    bool flush_started;       /* a compaction waits for the state to be flushed */
 
     /* block role */
     struct block_store *blocks;
@@ -191,7 +194,11 @@ bool node_members_connected(const struct node *n);       /* all of them */
 struct member *node_member(struct node *n, uint32_t id); /* NULL: not a member */
 struct slice node_hello(struct node *n);                 /* what this node says of itself; until the next call */
 void node_update_hello(struct node *n);
+/* Version and cluster; ret->name is not kept. */
+enum err node_check_hello(const struct node *n, struct slice hello, struct wire_hello *ret,
+                          struct err_text *why) MUST_USE;
 enum err node_on_hello(void *node, struct slice hello, uint64_t *ret_tag, struct err_text *why) MUST_USE;
+void node_on_close(void *node, uint64_t tag);
 void node_send(struct node *n, const struct raft_message *m, bool hold);
 void node_messages_persisted(struct node *n);
 void node_drop_held_messages(struct node *n);

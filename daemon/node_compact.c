@@ -13,11 +13,11 @@ void node_compact(struct node *n)
         bounds.last_index - bounds.compacted_index <= NODE_LOG_COMPACT_ENTRIES)
         return;
     uint64_t wanted = raft_compactable(n->raft), flushed;
-    if (wanted <= bounds.compacted_index)
+    if (wanted < bounds.compacted_index + NODE_LOG_COMPACT_STEP)
         return;
     enum err e = meta_flushed_index(n->meta, &flushed);
     /* The flush runs in the background; a later call finds what it did. */
-    if (e == ERR_OK && flushed < wanted && !n->flush_started) {
+    if (e == ERR_OK && flushed + NODE_LOG_COMPACT_STEP <= wanted && !n->flush_started) {
         n->flush_started = true;
         e = meta_flush(n->meta, false);
     } else if (e == ERR_OK) {

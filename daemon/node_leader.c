@@ -17,13 +17,15 @@ static void load_sessions(struct node *n)
     struct meta_query query = {.op = META_QUERY_SESSIONS};
     struct meta_query_reply reply;
     sessions_clear(&n->sessions);
+    if (!meta_initialised(n->meta))
+        return;
     enum err e = meta_query(n->meta, &query, &arena, &reply);
     if (e == ERR_OK && reply.status == ERR_OK) {
         int64_t now_ns = clock_boot_ns();
         for (unsigned i = 0; i < reply.session_count; i++)
             sessions_add(&n->sessions, reply.sessions[i].id, now_ns);
     } else {
-        node_fail(n, "the sessions can't be read: %s", err_message(e));
+        node_fail(n, "the sessions can't be read: %s", err_message(e != ERR_OK ? e : reply.status));
     }
     arena_free(&arena);
 }

@@ -44,7 +44,7 @@ void node_update_hello(struct node *n)
             rpc_peer_set_hello(n->members[i].peer, hello);
 }
 
-static enum err check_hello(const struct node *n, struct slice encoded, struct wire_hello *ret, struct err_text *why)
+enum err node_check_hello(const struct node *n, struct slice encoded, struct wire_hello *ret, struct err_text *why)
 {
     struct arena arena = {0};
     enum err e = wire_hello_decode(encoded, &arena, ret, why);
@@ -66,11 +66,21 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
 {
     struct node *n = context;
     struct wire_hello hello;
-    TRY(check_hello(n, encoded, &hello, why));
+    TRY(node_check_hello(n, encoded, &hello, why));
     if (hello.role == WIRE_ROLE_NODE && hello.node_id == n->config.id && n->member_count > 1)
         return err_explain(why, ERR_WRONG_NODE, "it says that it is node %u, which is this one", hello.node_id);
     *ret_tag = TAG(hello.role, hello.role == WIRE_ROLE_NODE ? hello.node_id : 0);
+    struct member *m = hello.role == WIRE_ROLE_NODE ? node_member(n, hello.node_id) : NULL;
+    if (m)
+        m->inbound++;
     return ERR_OK;
+}
+
+void node_on_close(void *context, uint64_t tag)
+{
+    struct member *m = node_member(context, (uint32_t)tag);
+    if (m && tag >> 32 == WIRE_ROLE_NODE)
+        m->inbound--;
 }
 
 /* Of the member that we connected to. */
@@ -78,7 +88,7 @@ static enum err on_member_hello(void *context, struct slice encoded, struct err_
 {
     struct member *m = context;
     struct wire_hello hello;
-    enum err e = check_hello(m->node, encoded, &hello, why);
+    enum err e = node_check_hello(m->node, encoded, &hello, why);
     if (e == ERR_OK && (hello.role != WIRE_ROLE_NODE || hello.node_id != m->id))
         e = err_explain(why, ERR_WRONG_NODE, "node %u answers there", hello.node_id);
     if (e != ERR_OK && !m->refused)
@@ -118,7 +128,7 @@ void node_members_connect(struct node *n)
 bool node_members_connected(const struct node *n)
 {
     for (unsigned i = 0; i < n->member_count; i++)
-        if (n->members[i].peer && !rpc_peer_connected(n->members[i].peer))
+        if (n->members[i].peer && (!rpc_peer_connected(n->members[i].peer) || n->members[i].inbound == 0))
             return false;
     return true;
 }

@@ -134,8 +134,9 @@ static void on_persisted(void *context, const struct log_thread_result *r)
         persisted.persisted.hard = r->hard;
         (void)!node_step(n, &persisted);
     }
-    if (r->compacted && !n->fault.text[0]) {
+    if (r->compacted && r->compacted_index > n->compacted_index && !n->fault.text[0]) {
         log_info("log compacted up to %llu", (unsigned long long)r->compacted_index);
+        n->compacted_index = r->compacted_index;
         struct raft_event compacted = {.type = RAFT_EVENT_COMPACTED};
         compacted.compacted.index = r->compacted_index;
         (void)!node_step(n, &compacted);
@@ -231,6 +232,7 @@ enum err node_raft_open(struct node *n, struct err_text *why)
     log_info("log entries %llu to %llu, applied %llu, term %llu", (unsigned long long)restart.compacted_index + 1,
              (unsigned long long)restart.last_index, (unsigned long long)restart.applied_index,
              (unsigned long long)restart.hard.term);
+    n->compacted_index = restart.compacted_index;
     n->term = restart.hard.term;
     n->role = RAFT_FOLLOWER;
     n->log_thread = log_thread_new(n->loop, n->raftlog, restart.hard, on_persisted, n);

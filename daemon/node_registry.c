@@ -27,7 +27,7 @@ void node_registry_load(struct node *n)
     struct meta_query_reply reply;
     block_registry_clear(&n->registry);
     n->registry_complaint[0] = 0;
-    if (meta_query(n->meta, &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
+    if (meta_initialised(n->meta) && meta_query(n->meta, &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
         for (unsigned i = 0; i < reply.cluster.server_count; i++)
             block_registry_registered(&n->registry, &reply.cluster.servers[i]);
     arena_free(&arena);
@@ -77,8 +77,8 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
 static enum err on_polled_hello(void *context, struct slice encoded, struct err_text *why)
 {
     struct polled_server *s = context;
-    uint64_t tag;
-    return node_on_hello(s->node, encoded, &tag, why);
+    struct wire_hello hello;
+    return node_check_hello(s->node, encoded, &hello, why);
 }
 
 static void on_polled(void *context, const struct rpc_response *response)

@@ -5,12 +5,12 @@
 #include "base/mem.h"
 #include "fusefs/mount.h"
 
-static struct file_handle *handle_of(const struct fuse_file_info *fi)
+static struct open_file *handle_of(const struct fuse_file_info *fi)
 {
-    return (struct file_handle *)(uintptr_t)fi->fh;
+    return (struct open_file *)(uintptr_t)fi->fh;
 }
 
-static void fill_open(struct fuse_file_info *fi, struct file_handle *handle, bool keep_cache)
+static void fill_open(struct fuse_file_info *fi, struct open_file *handle, bool keep_cache)
 {
     fi->fh = (uintptr_t)handle;
     fi->keep_cache = keep_cache;
@@ -24,7 +24,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 {
     struct op op;
     struct meta_attr attr;
-    struct file_handle *handle;
+    struct open_file *handle;
     bool keep_cache = false;
     op_begin_change(&op, req);
     /* The kernel believes that the file is new, and would open one that another mount has just made without looking at
@@ -49,7 +49,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct op op;
-    struct file_handle *handle;
+    struct open_file *handle;
     bool keep_cache = false;
     if (fi->flags & O_TRUNC)
         op_begin_change(&op, req);

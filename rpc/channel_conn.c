@@ -69,6 +69,7 @@ static struct channel_conn *conn_new(struct rpc_channel *c, int fd)
     conn->channel = c;
     conn->fd = fd;
     conn->serial = atomic_fetch_add(&serials, 1) + 1;
+    conn->last_start_ns = clock_boot_ns();
     conn->pump = rpc_pump_plain();
     conn->transparent = conn->pump->transparent;
     frame_parser_init(&conn->parser);
@@ -307,7 +308,7 @@ void conn_receive(struct channel_conn *conn, const struct channel_waiter *self)
         if (e == ERR_OK)
             e = conn_work_off(conn, self, &done, &why);
         if (e != ERR_OK)
-            conn_break(conn, e, self, &done);
+            conn_break(conn, e == ERR_TOO_BIG ? ERR_PROTOCOL : e, self, &done);
         more = e == ERR_OK && (size_t)got == room;
         pthread_mutex_unlock(&c->lock);
         if (why.text[0])

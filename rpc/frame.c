@@ -67,7 +67,7 @@ uint8_t *frame_parser_room(struct frame_parser *p, size_t want, size_t *ret_room
     bytes_reserve(b, room);
     /* Not into the frame behind a long one: frame_parser_take would have to copy that. */
     *ret_room = p->frame_size > b->size ? room : b->capacity - b->size;
-    return b->data + b->size;
+    return b->data ? b->data + b->size : NULL;
 }
 
 void frame_parser_fed(struct frame_parser *p, size_t size)

@@ -15,6 +15,7 @@
 
 #define PEER_BACKOFF_MIN_MS 10
 #define PEER_BACKOFF_MAX_MS 1000
+#define PEER_PROVEN_NS NS_PER_S      /* a connection that held for so long ends the back-off */
 #define PEER_CONNECT_TIMEOUT_MS 3000 /* for the connection and both HELLOs */
 
 /*  IDLE --use--> RESOLVING --> CONNECTING --> GREETING --HELLO--> UP
@@ -58,6 +59,7 @@ struct rpc_peer {
     struct peer_link *link;     /* in CONNECTING, GREETING and UP */
     struct peer_lookup *lookup; /* in RESOLVING */
     unsigned backoff_ms;
+    int64_t up_since_ns;
     bool failure_logged;
     uint64_t dropped;
 
@@ -205,6 +207,8 @@ static void on_retry(uv_timer_t *timer)
 
 static void peer_failed(struct rpc_peer *p, enum err e, const char *why)
 {
+    if (p->state == PEER_UP && clock_boot_ns() - p->up_since_ns >= PEER_PROVEN_NS)
+        p->backoff_ms = PEER_BACKOFF_MIN_MS;
     if (p->state == PEER_UP)
         log_info("connection to %s ended: %s", p->address.text, why);
     else if (!p->failure_logged)
@@ -243,7 +247,7 @@ static enum err peer_greeted(struct rpc_peer *p, const struct frame *frame, stru
     link->stream.parser.size_limit = 0;
     uv_timer_stop(&p->timer);
     p->state = PEER_UP;
-    p->backoff_ms = PEER_BACKOFF_MIN_MS;
+    p->up_since_ns = clock_boot_ns();
     p->failure_logged = false;
     log_info("connected to %s", p->address.text);
     list_for_each (node, &p->calls) {

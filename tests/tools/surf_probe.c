@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/prng.h"
 #include "client/surf.h"
 #include "proto/methods.h"
@@ -195,14 +196,15 @@ static int update(struct surf *s, const char *name, uint64_t version)
         return failed(e, name, "");
 
     char text[256];
-    struct block_put_item block = {.data = SLICE(text, (size_t)snprintf(text, sizeof text, "%s version %" PRIu64, name, version))};
-    sha256_of(block.data, &block.id);
+    size_t size = (size_t)snprintf(text, sizeof text, "%.200s version %" PRIu64, name, version);
+    struct block_buffer *block = block_buffer_new(mem_dup(text, size), size);
+    struct meta_extent extent = {.length = size, .block = block->id};
     struct block_client *blocks = block_client_new(surf_meta(s), 0);
     e = block_client_put_durable(blocks, &block, 1, NULL);
     block_client_free(blocks);
+    block_buffer_unref(block);
     if (e != ERR_OK)
         return failed(e, "block", "");
-    struct meta_extent extent = {.length = block.data.size, .block = block.id};
     struct meta_command commit = {.op = META_COMMIT};
     commit.commit.ino = attr.ino;
     commit.commit.extents = &extent;

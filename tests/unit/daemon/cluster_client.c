@@ -88,7 +88,7 @@ void cluster_client_keepalive(struct cluster_client *c)
     rpc_call_free(ask(c, METHOD_META_KEEPALIVE, wire_keepalive_encode(&keepalive, &c->arena), &reply));
 }
 
-void cluster_client_open(struct cluster_client *c, const uint16_t *ports, unsigned count)
+void cluster_client_init(struct cluster_client *c, const uint16_t *ports, unsigned count)
 {
     struct err_text why;
     *c = (struct cluster_client){.count = count, .leader = 1};
@@ -104,6 +104,11 @@ void cluster_client_open(struct cluster_client *c, const uint16_t *ports, unsign
         CHECK(rpc_address_parse(text, &options.address, &why) == ERR_OK);
         c->channels[id] = rpc_channel_new(&options);
     }
+}
+
+void cluster_client_open(struct cluster_client *c, const uint16_t *ports, unsigned count)
+{
+    cluster_client_init(c, ports, count);
     struct meta_command open = {.op = META_SESSION_OPEN};
     struct meta_reply reply;
     open.session_open.export = slice_str(META_EXPORT_DEFAULT);
@@ -121,14 +126,33 @@ void cluster_client_close(struct cluster_client *c)
     arena_free(&c->arena);
 }
 
-enum err cluster_client_admin(struct cluster_client *c, unsigned node, unsigned method, struct slice message)
+enum err cluster_client_once(struct cluster_client *c, unsigned node, unsigned method, struct slice message,
+                             struct slice payload, struct slice *ret_message, struct slice *ret_payload)
 {
     struct rpc_call *call = NULL;
-    struct slice reply, payload;
-    enum err e = rpc_channel_call(c->channels[node], (uint16_t)method, message, NULL, 0,
-                                  clock_boot_ns() + 10 * NS_PER_S, NULL, &call, &reply, &payload);
-    if (call)
+    struct slice reply = {0}, data = {0};
+    enum err e = rpc_channel_call(c->channels[node], (uint16_t)method, message, &payload, 1,
+                                  clock_boot_ns() + 10 * NS_PER_S, NULL, &call, &reply, &data);
+    if (call) {
+        *ret_message = arena_slice(&c->arena, reply);
+        *ret_payload = arena_slice(&c->arena, data);
         rpc_call_free(call);
+    }
+    return e;
+}
+
+enum err cluster_client_admin(struct cluster_client *c, unsigned node, unsigned method, struct slice message)
+{
+    enum err e = ERR_CLOSED;
+    /* The connection to a node that was crashed is gone, which the first use of it finds out. */
+    for (int attempt = 0; attempt < 2 && e == ERR_CLOSED; attempt++) {
+        struct rpc_call *call = NULL;
+        struct slice reply, payload;
+        e = rpc_channel_call(c->channels[node], (uint16_t)method, message, NULL, 0, clock_boot_ns() + 10 * NS_PER_S,
+                             NULL, &call, &reply, &payload);
+        if (call)
+            rpc_call_free(call);
+    }
     return e;
 }
 

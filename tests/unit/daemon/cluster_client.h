@@ -14,6 +14,9 @@ struct cluster_client {
     uint64_t retries;
 };
 
+/* Connects to nothing yet. */
+void cluster_client_init(struct cluster_client *c, const uint16_t *ports, unsigned count);
+/* And opens a session. */
 void cluster_client_open(struct cluster_client *c, const uint16_t *ports, unsigned count);
 void cluster_client_close(struct cluster_client *c);
 /* The outcome, whatever it takes. Aborts when there is none within a minute. */
@@ -23,4 +26,7 @@ void cluster_client_keepalive(struct cluster_client *c);
 /* Of one node; lives until the next call. */
 enum err cluster_client_state(struct cluster_client *c, unsigned node, unsigned log_entries,
                               struct wire_admin_state *ret) MUST_USE;
+/* One call of one node, once: its status; message and payload live until the next call. */
+enum err cluster_client_once(struct cluster_client *c, unsigned node, unsigned method, struct slice message,
+                             struct slice payload, struct slice *ret_message, struct slice *ret_payload) MUST_USE;
 enum err cluster_client_admin(struct cluster_client *c, unsigned node, unsigned method, struct slice message) MUST_USE;

@@ -18,7 +18,8 @@ static int64_t one_call(uint16_t method, struct slice message, struct slice payl
     struct rpc_call *call;
     struct slice reply, bulk;
     int64_t begun = clock_boot_ns();
-    enum err e = rpc_channel_call(channel, method, message, &payload, 1, begun + 10 * NS_PER_S, NULL, &call, &reply, &bulk);
+    enum err e =
+        rpc_channel_call(channel, method, message, &payload, 1, begun + 10 * NS_PER_S, NULL, &call, &reply, &bulk);
     if (e != ERR_OK)
         fprintf(stderr, "%s\n", err_message(e));
     CHECK(e == ERR_OK);

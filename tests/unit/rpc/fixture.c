@@ -148,9 +148,8 @@ static void *run(void *context)
     return NULL;
 }
 
-void fixture_start(struct fixture *f, uint16_t port)
+static void start(struct fixture *f, uint16_t port, bool refuse)
 {
-    bool refuse = f->refuse_hello;
     memset(f, 0, sizeof *f);
     f->refuse_hello = refuse;
     list_init(&f->held);
@@ -168,6 +167,16 @@ void fixture_start(struct fixture *f, uint16_t port)
     snprintf(text, sizeof text, "127.0.0.1:%u", f->port);
     CHECK(rpc_address_parse(text, &f->address, &why) == ERR_OK);
     CHECK(pthread_create(&f->thread, NULL, run, f) == 0);
+}
+
+void fixture_start(struct fixture *f, uint16_t port)
+{
+    start(f, port, false);
+}
+
+void fixture_start_refusing(struct fixture *f)
+{
+    start(f, 0, true);
 }
 
 static void wake(struct fixture *f, atomic_bool *what)

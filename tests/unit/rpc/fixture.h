@@ -28,11 +28,11 @@ struct fixture {
     struct rpc_server *server;
     uint16_t port;
     struct rpc_address address;
-    struct list held;         /* loop thread only */
+    struct list held; /* loop thread only */
     atomic_uint held_count, note_count, close_count, request_count;
-    atomic_ullong last_note;  /* first 8 bytes of the last one's message */
+    atomic_ullong last_note; /* first 8 bytes of the last one's message */
     atomic_bool drop, stop, release;
-    bool refuse_hello;        /* set before the start */
+    bool refuse_hello;
 };
 
 static inline uint8_t fixture_byte(size_t i)
@@ -42,8 +42,9 @@ static inline uint8_t fixture_byte(size_t i)
 
 /* port 0 picks one. */
 void fixture_start(struct fixture *f, uint16_t port);
-void fixture_drop(struct fixture *f);    /* drops all connections, soon */
-void fixture_release(struct fixture *f); /* as FIXTURE_RELEASE, soon */
+void fixture_start_refusing(struct fixture *f); /* closes whoever says HELLO */
+void fixture_drop(struct fixture *f);           /* drops all connections, soon */
+void fixture_release(struct fixture *f);        /* as FIXTURE_RELEASE, soon */
 void fixture_stop(struct fixture *f);
 
 /* Until the condition holds; fails the test after 20 s. */

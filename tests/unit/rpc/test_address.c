@@ -19,7 +19,9 @@ static void test_good(void **state)
         const char *text, *host;
         unsigned port;
     } cases[] = {
-        {"127.0.0.1:8080", "127.0.0.1", 8080}, {"localhost:1", "localhost", 1}, {"[::1]:65535", "::1", 65535},
+        {"127.0.0.1:8080", "127.0.0.1", 8080},
+        {"localhost:1", "localhost", 1},
+        {"[::1]:65535", "::1", 65535},
         {"node-1.example.org:20000", "node-1.example.org", 20000},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -35,9 +37,10 @@ static void test_bad(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "",        "host",      ":8080",   "host:",      "host:0",       "host:65536", "host:99999999999", "host:80x",
-        "host:-1", "host:+1",   "host: 1", "::1:8080",   "[::1]",        "[::1]8080",  "[::1:8080",        "[]:8080",
-        "a b:80",  "a\n:80",    "a,b:80",  "a/b:80",     "[a]b:80",      "host:0x10",  "@:80",             "\xc3\xa4:80",
+        "",          "host",    ":8080",       "host:",   "host:0",   "host:65536", "host:99999999999",
+        "host:80x",  "host:-1", "host:+1",     "host: 1", "::1:8080", "[::1]",      "[::1]8080",
+        "[::1:8080", "[]:8080", "a b:80",      "a\n:80",  "a,b:80",   "a/b:80",     "[a]b:80",
+        "host:0x10", "@:80",    "\xc3\xa4:80",
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct rpc_address a = {.port = 7};

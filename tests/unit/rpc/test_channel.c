@@ -76,8 +76,9 @@ static void test_call(void **state)
     assert_true(slice_equal(reply, slice_str("hello")));
     assert_true(slice_equal(payload, slice_str("raw")));
     rpc_call_free(k);
-    assert_int_equal(rpc_channel_call(*state, FIXTURE_FAIL, SLICE(NULL, 0), NULL, 0, INT64_MAX, NULL, &k, &reply, &payload),
-                     ERR_EXIST);
+    assert_int_equal(
+        rpc_channel_call(*state, FIXTURE_FAIL, SLICE(NULL, 0), NULL, 0, INT64_MAX, NULL, &k, &reply, &payload),
+        ERR_EXIST);
     assert_true(slice_equal(reply, slice_str("detail")));
     assert_non_null(k);
     rpc_call_free(k);
@@ -109,9 +110,9 @@ static void test_sizes_and_gathering(void **state)
     struct slice over[2] = {SLICE(data, LIMIT_FRAME_PAYLOAD_BYTES), SLICE(data, 1)};
     struct rpc_call *k;
     struct slice reply, payload;
-    assert_int_equal(rpc_channel_call(*state, FIXTURE_ECHO, SLICE(NULL, 0), over, 2, in_ms(20000), NULL, &k, &reply,
-                                      &payload),
-                     ERR_TOO_BIG);
+    assert_int_equal(
+        rpc_channel_call(*state, FIXTURE_ECHO, SLICE(NULL, 0), over, 2, in_ms(20000), NULL, &k, &reply, &payload),
+        ERR_TOO_BIG);
     assert_null(k);
     assert_int_equal(call(*state, FIXTURE_ECHO, SLICE(data, LIMIT_FRAME_MESSAGE_BYTES + 1), in_ms(20000), NULL),
                      ERR_TOO_BIG);
@@ -154,7 +155,6 @@ static void test_many_threads(void **state)
     struct crowd crowd[THREADS];
     for (uint64_t i = 0; i < THREADS; i++) {
         crowd[i] = (struct crowd){*state, 60 + i, 300, 0};
-        memset(&threads[i], 0, sizeof threads[i]);
         assert_int_equal(pthread_create(&threads[i], NULL, crowd_member, &crowd[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -307,6 +307,7 @@ static void raw_server_accept(struct raw_server *s)
     struct frame f;
     s->fd = accept(s->listener, NULL, NULL);
     assert_true(s->fd >= 0);
+    raw_set_nodelay(s->fd);
     raw_send_frame(s->fd, FRAME_HELLO, 0, 0, slice_str("raw"), SLICE(NULL, 0));
     assert_true(raw_receive(s->fd, &s->parser, &f));
     assert_int_equal(f.header.type, FRAME_HELLO);
@@ -362,8 +363,9 @@ static void test_server_that_talks_nonsense(void **state)
         else if (round == 1)
             b.data[FRAME_HEADER_SIZE] ^= 1;
         else if (round == 2)
-            b.data[5] = FRAME_REQUEST, frame_header_encode(&(struct frame_header){.type = FRAME_REQUEST, .message_size = 1},
-                                                           slice_str("m"), b.data);
+            b.data[5] = FRAME_REQUEST,
+            frame_header_encode(&(struct frame_header){.type = FRAME_REQUEST, .message_size = 1}, slice_str("m"),
+                                b.data);
         else
             put_u32be(b.data + 24, UINT32_MAX);
         assert_true(raw_send(s.fd, bytes_slice(&b)));
@@ -371,7 +373,7 @@ static void test_server_that_talks_nonsense(void **state)
         struct slice reply, payload;
         assert_int_equal(rpc_call_wait_any(&k, 1, in_ms(20000), NULL, &index), ERR_OK);
         enum err e = rpc_call_result(k, &reply, &payload);
-        assert_int_equal(e, round == 3 ? ERR_TOO_BIG : ERR_PROTOCOL);
+        assert_int_equal(e, ERR_PROTOCOL);
         rpc_call_free(k);
         bytes_free(&b);
         rpc_channel_free(c);
@@ -436,6 +438,11 @@ static void test_hello_is_judged(void **state)
     rpc_channel_free(c);
 }
 
+static void *call_last(void *channel)
+{
+    return (void *)(intptr_t)call(channel, FIXTURE_SUM, slice_str("last"), in_ms(20000), NULL);
+}
+
 /* A server that does not read: writing blocks, and deadline and cancel end it. */
 static void test_full_socket(void **state)
 {
@@ -472,17 +479,23 @@ static void test_full_socket(void **state)
     assert_int_equal(call(c, FIXTURE_ECHO, slice_str("later"), in_ms(50), NULL), ERR_TIMEOUT);
 
     /* Once it reads, it gets whole frames: what was begun was finished, what was not begun was never sent. */
-    struct rpc_call *last = rpc_call_start(c, FIXTURE_SUM, slice_str("last"), NULL, 0, in_ms(1), NULL);
     struct frame f = {0};
     size_t got = 0;
-    if (atomic_load(&server.held_count) == 0) {
-        while (got < count && raw_receive(s.fd, &s.parser, &f))
-            got += f.payload.size == LIMIT_FRAME_PAYLOAD_BYTES;
+    void *result;
+    assert_int_equal(pthread_create(&thread, NULL, call_last, c), 0);
+    while (raw_receive(s.fd, &s.parser, &f) && f.header.method != FIXTURE_SUM) {
+        bool later = slice_equal(f.message, slice_str("later")); /* queued behind the helper's write, perhaps */
+        assert_int_equal(f.payload.size, later ? 0 : LIMIT_FRAME_PAYLOAD_BYTES);
+        got += !later;
     }
-    assert_int_equal(got, count);
+    assert_true(slice_equal(f.message, slice_str("last")));
+    /* Of the last one perhaps no byte had gone out; of the cancelled one perhaps some. */
+    assert_in_range(got, count - 1, count + 1);
+    raw_send_frame(s.fd, FRAME_RESPONSE, f.header.id, 0, SLICE(NULL, 0), SLICE(NULL, 0));
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_int_equal((intptr_t)result, ERR_OK);
     for (size_t i = 0; i < count; i++)
         rpc_call_free(calls[i]);
-    rpc_call_free(last);
     rpc_channel_free(c);
     raw_server_close(&s);
     free(data);
@@ -603,7 +616,8 @@ static void test_abandoned_call_keeps_its_deadline(void **state)
 static void test_abandoned_call_of_a_dead_connection(void **state)
 {
     struct finish f = {0};
-    rpc_call_abandon(rpc_call_start(*state, FIXTURE_HOLD, SLICE(NULL, 0), NULL, 0, in_ms(20000), NULL), on_finished, &f);
+    rpc_call_abandon(rpc_call_start(*state, FIXTURE_HOLD, SLICE(NULL, 0), NULL, 0, in_ms(20000), NULL), on_finished,
+                     &f);
     AWAIT(atomic_load(&server.held_count) == 1);
     fixture_drop(&server);
     AWAIT(atomic_load(&f.calls) == 1);
@@ -712,8 +726,8 @@ static void *storm_member(void *context)
         uint16_t method = prng_below(&p, 3) ? FIXTURE_ECHO : prng_below(&p, 3) ? FIXTURE_HOLD : FIXTURE_RELEASE;
         struct slice payload = SLICE(data, prng_below(&p, 4) ? prng_below(&p, 100) : 200000), reply, bulk;
         struct rpc_call *k;
-        enum err e = rpc_channel_call(w->channel, method, SLICE(NULL, 0), &payload, 1, in_ms((int64_t)prng_below(&p, 20)),
-                                      cancel, &k, &reply, &bulk);
+        enum err e = rpc_channel_call(w->channel, method, SLICE(NULL, 0), &payload, 1,
+                                      in_ms((int64_t)prng_below(&p, 20)), cancel, &k, &reply, &bulk);
         w->wrong += e != ERR_OK && e != ERR_TIMEOUT && e != ERR_CANCELLED && e != ERR_CLOSED;
         rpc_call_free(k);
         if (cancels && pthread_join(thread, NULL) != 0)

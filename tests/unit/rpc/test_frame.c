@@ -1,4 +1,5 @@
-/* The frame parser: what is valid comes back whole in any pieces, everything else is refused, and memory stays bounded. */
+/* The frame parser: what is valid comes back whole in any pieces, everything else is refused, and memory stays bounded.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,8 +40,8 @@ static void feed(struct frame_parser *p, struct slice s)
 static void test_layout(void **state)
 {
     (void)state;
-    static const uint8_t expected[28] = {'S', 'U', 'R', 'F', 1,    3,    0,    0,    0x01, 0x02, 0x03, 0x04, 0x05, 0x06,
-                                         0x07, 0x08, 0x01, 0x02, 0x00, 0x2a, 0,    0,    0,    2,    0,    0,    0,    3};
+    static const uint8_t expected[28] = {'S',  'U',  'R',  'F',  1,    3,    0, 0, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06,
+                                         0x07, 0x08, 0x01, 0x02, 0x00, 0x2a, 0, 0, 0,    2,    0,    0,    0,    3};
     struct bytes b = {0};
     append_frame(&b, (struct frame_header){FRAME_RESPONSE, 0, UINT64_C(0x0102030405060708), 0x0102, 0x2a, 0, 0},
                  slice_str("ab"), slice_str("xyz"));
@@ -82,14 +83,18 @@ static void test_round_trip_in_any_pieces(void **state)
         int got = 0;
         for (size_t at = 0; at < stream.size;) {
             static const size_t pieces[] = {1, 40, 1000, 65536, 300000, 2000000};
-            size_t size = MIN(stream.size - at, prng_between(&p, 1, pieces[round]));
+            size_t size = prng_between(&p, 1, pieces[round]);
+            size = MIN(size, stream.size - at);
             feed(&parser, SLICE(stream.data + at, size));
             at += size;
             for (;;) {
                 struct frame f;
                 bool ready;
                 struct err_text why = {""};
-                assert_int_equal(frame_parser_next(&parser, &f, &ready, &why), ERR_OK);
+                enum err e = frame_parser_next(&parser, &f, &ready, &why);
+                if (e != ERR_OK)
+                    print_error("round %d, frame %d: %s\n", round, got, why.text);
+                assert_int_equal(e, ERR_OK);
                 if (!ready)
                     break;
                 assert_int_equal(f.header.type, headers[got].type);
@@ -231,7 +236,8 @@ static void test_limit_of_the_owner(void **state)
     bytes_free(&b);
 }
 
-/* A header that announces 6 MiB costs little until they come; then the memory is what the frame needs, and it is moved. */
+/* A header that announces 6 MiB costs little until they come; then the memory is what the frame needs, and it is moved.
+ */
 static void test_memory_grows_with_what_arrives(void **state)
 {
     (void)state;
@@ -293,7 +299,7 @@ static void test_random_bytes(void **state)
     uint8_t start[FRAME_HEADER_SIZE];
     frame_header_encode(&(struct frame_header){.type = FRAME_ONEWAY}, SLICE(NULL, 0), start);
     for (size_t round = 0; round < 20000; round++) {
-        size_t kept = prng_between(&r, 4, FRAME_HEADER_SIZE - 1), from = prng_below(&r, MIB - 100);
+        size_t kept = prng_between(&r, 4, 27), from = prng_below(&r, MIB - 100);
         frame_parser_init(&p);
         feed(&p, SLICE(start, kept));
         feed(&p, SLICE(noise + from, 100));

@@ -311,8 +311,8 @@ static void test_port_in_use(void **state)
 static void test_refused_hello(void **state)
 {
     (void)state;
-    static struct fixture strict = {.refuse_hello = true};
-    fixture_start(&strict, 0);
+    static struct fixture strict;
+    fixture_start_refusing(&strict);
     struct client c = {.fd = raw_connect(strict.port)};
     raw_send_frame(c.fd, FRAME_HELLO, 0, 0, slice_str("stranger"), SLICE(NULL, 0));
     struct frame f;

@@ -1,0 +1,164 @@
+#include "client/block_cache.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#define CANCEL_CHECK_NS (20 * NS_PER_MS) /* how soon one who waits for another's fetch notices his cancel */
+
+struct entry {
+    struct list_node node; /* in lru, newest first; out while it is fetched */
+    struct sha256 id;
+    struct block_buffer *block; /* NULL while it is fetched */
+};
+
+struct block_cache {
+    struct block_client *blocks;
+    pthread_mutex_t lock; /* protects the rest */
+    pthread_cond_t fetched;
+    struct map_bytes entries; /* by id */
+    struct list lru;
+    size_t limit_bytes, bytes;
+    uint64_t hits, misses;
+};
+
+struct block_cache *block_cache_new(struct block_client *blocks, size_t limit_bytes)
+{
+    struct block_cache *c = MEM_NEW(struct block_cache);
+    c->blocks = blocks;
+    c->limit_bytes = limit_bytes;
+    list_init(&c->lru);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->fetched, &attr);
+    pthread_condattr_destroy(&attr);
+    return c;
+}
+
+static struct slice key_of(const struct entry *e)
+{
+    return SLICE(e->id.bytes, SHA256_SIZE);
+}
+
+static void drop(struct block_cache *c, struct entry *e)
+{
+    map_bytes_remove(&c->entries, key_of(e));
+    if (e->block) {
+        list_remove(&e->node);
+        c->bytes -= e->block->data.size;
+        block_buffer_unref(e->block);
+    }
+    free(e);
+}
+
+void block_cache_free(struct block_cache *c)
+{
+    if (!c)
+        return;
+    for (struct list_node *n; (n = list_first(&c->lru));)
+        drop(c, container_of(n, struct entry, node));
+    CHECK(c->entries.count == 0);
+    map_bytes_free(&c->entries);
+    pthread_cond_destroy(&c->fetched);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+/* The entry gets its block; older ones make room. Under the lock. */
+static void fill(struct block_cache *c, struct entry *e, struct block_buffer *block)
+{
+    e->block = block_buffer_ref(block);
+    c->bytes += block->data.size;
+    list_push_front(&c->lru, &e->node);
+    while (c->bytes > c->limit_bytes && c->lru.head.prev != &e->node)
+        drop(c, container_of(c->lru.head.prev, struct entry, node));
+}
+
+static struct entry *add(struct block_cache *c, const struct sha256 *id)
+{
+    struct entry *e = MEM_NEW(struct entry);
+    e->id = *id;
+    list_node_init(&e->node);
+    map_bytes_put(&c->entries, key_of(e), e);
+    return e;
+}
+
+static void wait_a_little(struct block_cache *c)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += CANCEL_CHECK_NS;
+    if (until.tv_nsec >= NS_PER_S)
+        until.tv_sec++, until.tv_nsec -= NS_PER_S;
+    pthread_cond_timedwait(&c->fetched, &c->lock, &until);
+}
+
+enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct rpc_cancel *cancel,
+                         struct block_buffer **ret)
+{
+    pthread_mutex_lock(&c->lock);
+    for (;;) {
+        struct entry *e = map_bytes_get(&c->entries, SLICE(id->bytes, SHA256_SIZE));
+        if (e && e->block) {
+            c->hits++;
+            list_remove(&e->node);
+            list_push_front(&c->lru, &e->node);
+            *ret = block_buffer_ref(e->block);
+            pthread_mutex_unlock(&c->lock);
+            return ERR_OK;
+        }
+        if (!e)
+            break;
+        if (cancel && rpc_cancel_fired(cancel)) {
+            pthread_mutex_unlock(&c->lock);
+            return ERR_CANCELLED;
+        }
+        wait_a_little(c); /* somebody fetches it */
+    }
+    c->misses++;
+    struct entry *mine = add(c, id);
+    pthread_mutex_unlock(&c->lock);
+    struct block_buffer *block = NULL;
+    enum err e = block_client_get(c->blocks, id, cancel, &block);
+    pthread_mutex_lock(&c->lock);
+    if (e != ERR_OK)
+        drop(c, mine); /* those who waited try themselves */
+    else if (!mine->block)
+        fill(c, mine, block);
+    pthread_cond_broadcast(&c->fetched);
+    pthread_mutex_unlock(&c->lock);
+    if (e == ERR_OK)
+        *ret = block;
+    return e;
+}
+
+void block_cache_insert(struct block_cache *c, struct block_buffer *block)
+{
+    pthread_mutex_lock(&c->lock);
+    /* One that is being fetched is left to its fetcher. */
+    if (!map_bytes_get(&c->entries, SLICE(block->id.bytes, SHA256_SIZE)))
+        fill(c, add(c, &block->id), block);
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool block_cache_has(struct block_cache *c, const struct sha256 *id)
+{
+    pthread_mutex_lock(&c->lock);
+    bool has = map_bytes_get(&c->entries, SLICE(id->bytes, SHA256_SIZE)) != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return has;
+}
+
+void block_cache_stats(struct block_cache *c, struct block_cache_stats *ret)
+{
+    pthread_mutex_lock(&c->lock);
+    *ret = (struct block_cache_stats){.bytes = c->bytes, .hits = c->hits, .misses = c->misses};
+    pthread_mutex_unlock(&c->lock);
+}

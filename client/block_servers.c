@@ -1,0 +1,183 @@
+#include "client/block_servers.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "blockstore/placement.h"
+#include "proto/methods.h"
+#include "proto/wire_block.h"
+
+#define LOG_MODULE "blocks"
+#include "base/log.h"
+
+#define CONNECT_TIMEOUT_NS (1 * NS_PER_S)
+#define SUSPECT_FAILED_NS (1 * NS_PER_S)
+#define SUSPECT_SLOW_NS (5 * NS_PER_S)
+#define BACKOFF_FIRST_MS 5
+#define BACKOFF_MAX_MS 200
+#define BACKOFF_SLICE_MS 20 /* how soon a cancel is noticed */
+
+static enum err accept_hello(void *context, struct slice hello, struct err_text *why)
+{
+    (void)context;
+    struct arena a = {0};
+    struct wire_hello h;
+    enum err e = wire_hello_decode(hello, &a, &h, why);
+    arena_free(&a);
+    return e;
+}
+
+static struct block_server *server_new(const struct meta_block_server *from, atomic_uint *left)
+{
+    struct arena a = {0};
+    struct wire_hello hello = {.role = WIRE_ROLE_CLIENT,
+                               .version_min = WIRE_VERSION_MIN,
+                               .version_max = WIRE_VERSION_MAX,
+                               .name = slice_str("surffs")};
+    struct rpc_channel_options options = {
+        .hello = wire_hello_encode(&hello, &a), .on_hello = accept_hello, .connect_timeout_ns = CONNECT_TIMEOUT_NS};
+    struct block_server *s = NULL;
+    if (rpc_address_parse(from->address, &options.address, NULL) == ERR_OK) {
+        s = MEM_NEW(struct block_server);
+        s->id = from->id;
+        s->left = left;
+        s->channel = rpc_channel_new(&options);
+    }
+    arena_free(&a);
+    return s;
+}
+
+/* The connection to this server at this address; made at the first use. */
+static struct block_server *server_for(struct block_client *c, const struct meta_block_server *from)
+{
+    struct block_server *found = NULL;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->server_count && !found; i++)
+        if (c->servers[i]->id == from->id && strcmp(rpc_channel_address(c->servers[i]->channel), from->address) == 0)
+            found = c->servers[i];
+    if (!found && (found = server_new(from, &c->left))) {
+        c->servers = mem_realloc(c->servers, (c->server_count + 1) * sizeof(struct block_server *));
+        c->servers[c->server_count++] = found;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+void block_route_for(struct block_client *c, const struct sha256 *id, struct block_route *ret)
+{
+    *ret = (struct block_route){0};
+    const struct cluster_map *map = meta_client_map_get(c->meta);
+    struct placement_server candidates[LIMIT_BLOCK_SERVERS];
+    unsigned order[LIMIT_BLOCK_SERVERS];
+    for (unsigned i = 0; i < map->server_count; i++)
+        candidates[i] = (struct placement_server){.id = map->servers[i].id, .weight = map->servers[i].weight};
+    placement_order(candidates, map->server_count, id, order);
+    int64_t now = clock_boot_ns();
+    for (int suspects = 0; suspects < 2; suspects++) {
+        for (unsigned i = 0; i < map->server_count; i++) {
+            struct block_server *s = server_for(c, &map->servers[order[i]]);
+            if (s && (atomic_load(&s->suspect_until_ns) > now) == (suspects == 1))
+                ret->servers[ret->count++] = s;
+        }
+        if (!suspects)
+            ret->well = ret->count;
+    }
+    ret->replicas = MIN(map->replicas, map->server_count);
+    ret->majority = ret->replicas / 2 + 1;
+    meta_client_map_release(c->meta, map);
+}
+
+unsigned block_route_width(const struct block_route *r)
+{
+    return MIN(r->count, MIN(r->replicas, MAX(r->well, r->majority)));
+}
+
+void block_route_by_speed(struct block_route *r)
+{
+    struct block_server *slow[LIMIT_BLOCK_SERVERS];
+    unsigned slow_count = 0, kept = 0;
+    int64_t now = clock_boot_ns();
+    for (unsigned i = 0; i < r->well; i++) {
+        if (atomic_load(&r->servers[i]->slow_until_ns) > now)
+            slow[slow_count++] = r->servers[i];
+        else
+            r->servers[kept++] = r->servers[i];
+    }
+    memcpy(r->servers + kept, slow, slow_count * sizeof slow[0]);
+}
+
+void block_server_suspect(struct block_server *s, enum err why)
+{
+    /* A busy one works; and a block whose bytes were damaged says nothing of the others. */
+    if (why == ERR_CANCELLED || why == ERR_BUSY_NOW || why == ERR_CORRUPT)
+        return;
+    int64_t until = clock_boot_ns() + (why == ERR_TIMEOUT ? SUSPECT_SLOW_NS : SUSPECT_FAILED_NS);
+    if (atomic_exchange(&s->suspect_until_ns, until) < until - SUSPECT_SLOW_NS)
+        log_warn("block server %u at %s: %s", s->id, rpc_channel_address(s->channel), err_message(why));
+}
+
+static void on_left(void *context, enum err status, struct slice message)
+{
+    (void)message;
+    struct block_server *s = context;
+    if (status != ERR_OK)
+        block_server_suspect(s, status);
+    atomic_fetch_sub(s->left, 1);
+}
+
+void block_server_leave(struct block_server *s, struct rpc_call *call)
+{
+    atomic_fetch_add(s->left, 1);
+    rpc_call_abandon(call, on_left, s);
+}
+
+struct rpc_call *block_put_start(struct block_server *s, struct block_buffer *const *blocks, size_t count, bool durable,
+                                 int64_t deadline_ns, struct rpc_cancel *cancel)
+{
+    struct sha256 ids[RPC_PAYLOAD_SLICES];
+    uint32_t sizes[RPC_PAYLOAD_SLICES];
+    struct slice payload[RPC_PAYLOAD_SLICES];
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = blocks[i]->id;
+        sizes[i] = (uint32_t)blocks[i]->data.size;
+        payload[i] = blocks[i]->data;
+    }
+    struct wire_block_put put = {.durable = durable, .ids = ids, .sizes = sizes, .count = (unsigned)count};
+    struct arena a = {0};
+    struct rpc_call *call = rpc_call_start(s->channel, METHOD_BLOCK_PUT, wire_block_put_encode(&put, &a), payload,
+                                           count, deadline_ns, cancel);
+    arena_free(&a);
+    return call;
+}
+
+enum err block_ack_of(enum err status, struct slice message, uint64_t *ret_boot_id)
+{
+    TRY(status);
+    struct arena a = {0};
+    struct wire_block_ack ack;
+    struct err_text why;
+    enum err e = wire_block_ack_decode(message, &a, &ack, &why);
+    if (e == ERR_OK)
+        *ret_boot_id = ack.boot_id;
+    arena_free(&a);
+    return e;
+}
+
+enum err block_backoff(struct block_client *c, unsigned attempt, int64_t begun_ns, struct rpc_cancel *cancel)
+{
+    int64_t wait_ms = BACKOFF_FIRST_MS;
+    while (attempt-- > 0 && wait_ms < BACKOFF_MAX_MS)
+        wait_ms *= 2;
+    int64_t until = clock_boot_ns() + MIN(wait_ms, (int64_t)BACKOFF_MAX_MS) * NS_PER_MS;
+    for (;;) {
+        int64_t now = clock_boot_ns();
+        if (cancel && rpc_cancel_fired(cancel))
+            return ERR_CANCELLED;
+        if (c->soft_timeout_ns > 0 && now - begun_ns > c->soft_timeout_ns)
+            return ERR_TIMEOUT;
+        if (now >= until)
+            return ERR_OK;
+        nanosleep(&(struct timespec){.tv_nsec = MIN(until - now, BACKOFF_SLICE_MS * NS_PER_MS)}, NULL);
+    }
+}

@@ -1,0 +1,53 @@
+/* block_servers.h: the block servers as connections, and in which order to try them for a block. Private to client/. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "client/block_client.h"
+
+struct block_server {
+    uint32_t id;
+    struct rpc_channel *channel;
+    atomic_int_fast64_t suspect_until_ns; /* it failed lately: tried last until then */
+    atomic_int_fast64_t slow_until_ns;    /* another one overtook it lately: read last until then */
+    atomic_uint *left;                    /* of its client */
+};
+
+struct block_client {
+    struct meta_client *meta;
+    int64_t soft_timeout_ns;
+    pthread_mutex_t lock;
+    struct block_server **servers;   /* all ever seen; protected by lock, entries live as long as the client */
+    size_t server_count;             /* protected by lock */
+    struct block_client_space space; /* protected by lock */
+    int64_t space_ns;                /* when it was asked for; protected by lock */
+    atomic_uint left;                /* abandoned calls whose end has not been told yet */
+};
+
+/* A choice of servers for one block, best first. */
+struct block_route {
+    struct block_server *servers[LIMIT_BLOCK_SERVERS];
+    unsigned count, replicas, majority; /* replicas <= count unless count is 0 */
+    unsigned well;                      /* the first so many have not failed lately */
+};
+/* How many to send a block to at first: one that failed lately (its socket may be full, which holds up the sender) only
+ * when there is no majority without it. */
+unsigned block_route_width(const struct block_route *r);
+/* For a read: those that are slow behind the others that are well. */
+void block_route_by_speed(struct block_route *r);
+void block_route_for(struct block_client *c, const struct sha256 *id, struct block_route *ret);
+void block_server_suspect(struct block_server *s, enum err why);
+/* Lets go of a call; when it fails, the server is suspected. */
+void block_server_leave(struct block_server *s, struct rpc_call *call);
+
+/* Sends blocks (at most RPC_PAYLOAD_SLICES, LIMIT_FRAME_PAYLOAD_BYTES in all) to one server. */
+struct rpc_call *block_put_start(struct block_server *s, struct block_buffer *const *blocks, size_t count, bool durable,
+                                 int64_t deadline_ns, struct rpc_cancel *cancel);
+/* Of an ended put or sync call. */
+enum err block_ack_of(enum err status, struct slice message, uint64_t *ret_boot_id) MUST_USE;
+
+/* Waiting between attempts; ERR_CANCELLED, or ERR_TIMEOUT after the soft time-out since begun_ns. */
+enum err block_backoff(struct block_client *c, unsigned attempt, int64_t begun_ns, struct rpc_cancel *cancel) MUST_USE;
+
+#define BLOCK_TRY_NS (3 * NS_PER_S) /* one request to one server */

@@ -1,0 +1,411 @@
+/* file_commit.c: what is dirty becomes blocks, and then part of the file.
+ *
+ * A commit has the inode's turn from its beginning to its end. It takes what is dirty then; writes go on into fresh
+ * chunks meanwhile and belong to the next commit. If it can't be finished now (cancelled), everything goes back under
+ * what was written since. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "client/file_internal.h"
+
+#define LOG_MODULE "file"
+#include "base/log.h"
+
+#define CANCEL_CHECK_NS (20 * NS_PER_MS)
+
+enum err inode_wait(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    if (cancel && rpc_cancel_fired(cancel))
+        return ERR_CANCELLED;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += CANCEL_CHECK_NS;
+    if (until.tv_nsec >= NS_PER_S)
+        until.tv_sec++, until.tv_nsec -= NS_PER_S;
+    pthread_cond_timedwait(&i->changed, &i->lock, &until);
+    return ERR_OK;
+}
+
+enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    while (i->turn_taken)
+        TRY(inode_wait(i, cancel));
+    i->turn_taken = true;
+    return ERR_OK;
+}
+
+void inode_end_turn(struct file_inode *i)
+{
+    CHECK(i->turn_taken);
+    i->turn_taken = false;
+    pthread_cond_broadcast(&i->changed);
+}
+
+void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel)
+{
+    struct file_inode *i = f->inode;
+    struct block_buffer *block;
+    pthread_mutex_lock(&i->lock);
+    block = f->block ? block_buffer_ref(f->block) : NULL;
+    uint8_t *data = f->data;
+    pthread_mutex_unlock(&i->lock);
+    if (!block) {
+        block = block_buffer_new(data, CHUNK_BYTES); /* takes the data over; readers use it until f->block is set */
+        pthread_mutex_lock(&i->lock);
+        f->block = block_buffer_ref(block);
+        f->data = NULL;
+        pthread_mutex_unlock(&i->lock);
+    }
+    enum err e = block_tracker_put(i->tracker, block, cancel);
+    if (e == ERR_OK)
+        block_cache_insert(i->files->cache, block);
+    pthread_mutex_lock(&i->lock);
+    f->result = e;
+    f->id = block->id;
+    f->done = true;
+    f->queued = false;
+    if (e == ERR_OK) {
+        block_buffer_unref(f->block); /* readers find it in the cache or on the servers */
+        f->block = NULL;
+        atomic_fetch_sub(&i->files->dirty_bytes, CHUNK_BYTES);
+    }
+    CHECK(i->puts > 0);
+    i->puts--;
+    pthread_cond_broadcast(&i->changed);
+    pthread_mutex_unlock(&i->lock);
+    block_buffer_unref(block);
+}
+
+/* ---- what a commit names ---- */
+
+struct plan {
+    struct meta_extent *extents;
+    unsigned count, capacity;
+    struct block_buffer **blocks; /* those that are still to be put */
+    unsigned block_count, block_capacity;
+    uint64_t end;
+};
+
+static void plan_free(struct plan *p)
+{
+    for (unsigned n = 0; n < p->block_count; n++)
+        block_buffer_unref(p->blocks[n]);
+    free(p->blocks);
+    free(p->extents);
+}
+
+static void plan_add(struct plan *p, uint64_t offset, uint64_t length, const struct sha256 *id, uint32_t block_offset)
+{
+    if (p->count == p->capacity) {
+        p->capacity = MAX(2 * p->capacity, 8u);
+        p->extents = mem_realloc(p->extents, p->capacity * sizeof *p->extents);
+    }
+    p->extents[p->count++] =
+        (struct meta_extent){.file_offset = offset, .length = length, .block = *id, .block_offset = block_offset};
+    p->end = MAX(p->end, offset + length);
+}
+
+static void plan_add_range(struct plan *p, const struct dirty_chunk *c, struct range r)
+{
+    if (p->block_count == p->block_capacity) {
+        p->block_capacity = MAX(2 * p->block_capacity, 8u);
+        p->blocks = mem_realloc(p->blocks, p->block_capacity * sizeof(struct block_buffer *));
+    }
+    struct block_buffer *block = block_buffer_new(mem_dup(c->data + r.from, r.to - r.from), r.to - r.from);
+    p->blocks[p->block_count++] = block;
+    plan_add(p, c->index * CHUNK_BYTES + r.from, r.to - r.from, &block->id, 0);
+}
+
+static int by_index(const void *a, const void *b)
+{
+    uint64_t x = (*(struct full_chunk *const *)a)->index, y = (*(struct full_chunk *const *)b)->index;
+    return (x > y) - (x < y);
+}
+
+/* The newest full chunk of each index, in file order; *ret is to be freed. */
+static unsigned newest_full(struct file_inode *i, struct full_chunk ***ret)
+{
+    struct full_chunk **list = NULL;
+    unsigned count = 0, capacity = 0;
+    struct map_u64 seen = {0};
+    for (struct list_node *n = i->full_committing.head.prev; n != &i->full_committing.head; n = n->prev) {
+        struct full_chunk *f = container_of(n, struct full_chunk, node);
+        if (map_u64_put(&seen, f->index, f))
+            continue;
+        if (count == capacity) {
+            capacity = MAX(2 * capacity, 16u);
+            list = mem_realloc(list, capacity * sizeof(struct full_chunk *));
+        }
+        list[count++] = f;
+    }
+    map_u64_free(&seen);
+    if (count > 1)
+        qsort(list, count, sizeof(struct full_chunk *), by_index);
+    *ret = list;
+    return count;
+}
+
+/* The parts of a whole block that no newer range covers. */
+static void plan_add_full(struct plan *p, const struct full_chunk *f, const struct dirty_chunk *over)
+{
+    struct ranges left = {0};
+    uint64_t base = f->index * CHUNK_BYTES;
+    ranges_add(&left, 0, CHUNK_BYTES);
+    for (unsigned n = 0; over && n < over->ranges.count; n++)
+        ranges_remove(&left, over->ranges.list[n].from, over->ranges.list[n].to);
+    unsigned at = 0, range = 0;
+    while (at < left.count || (over && range < over->ranges.count)) {
+        if (at < left.count &&
+            (!over || range == over->ranges.count || left.list[at].from < over->ranges.list[range].from)) {
+            plan_add(p, base + left.list[at].from, left.list[at].to - left.list[at].from, &f->id,
+                     (uint32_t)left.list[at].from);
+            at++;
+        } else {
+            plan_add_range(p, over, over->ranges.list[range++]);
+        }
+    }
+    ranges_free(&left);
+}
+
+/* Extents in file order for the full chunks and the ranges over them. The committing sets don't change under the turn.
+ */
+static void plan_make(struct file_inode *i, struct plan *p)
+{
+    struct full_chunk **full;
+    unsigned full_count = newest_full(i, &full), at = 0;
+    list_for_each (n, &i->committing.chunks) {
+        const struct dirty_chunk *c = container_of(n, struct dirty_chunk, node);
+        for (; at < full_count && full[at]->index < c->index; at++)
+            plan_add_full(p, full[at], NULL);
+        if (at < full_count && full[at]->index == c->index) {
+            plan_add_full(p, full[at++], c);
+            continue;
+        }
+        for (unsigned r = 0; r < c->ranges.count; r++)
+            plan_add_range(p, c, c->ranges.list[r]);
+    }
+    for (; at < full_count; at++)
+        plan_add_full(p, full[at], NULL);
+    free(full);
+}
+
+/* ---- steps ---- */
+
+/* Waits for the puts of the full chunks; those that nobody has begun are done here. */
+static enum err finish_puts(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    enum err e = ERR_OK;
+    pthread_mutex_lock(&i->lock);
+    list_for_each (n, &i->full_committing) {
+        struct full_chunk *f = container_of(n, struct full_chunk, node);
+        while (e == ERR_OK && !(f->done && f->result == ERR_OK)) {
+            if (f->done || work_take_back(i->files, f)) {
+                if (f->done)
+                    i->puts++; /* a put that failed is tried again */
+                f->done = false;
+                pthread_mutex_unlock(&i->lock);
+                full_chunk_put(f, cancel);
+                pthread_mutex_lock(&i->lock);
+                e = f->result;
+            } else {
+                e = inode_wait(i, cancel);
+            }
+        }
+        if (e != ERR_OK)
+            break;
+    }
+    pthread_mutex_unlock(&i->lock);
+    return e;
+}
+
+static enum err send_commit(struct file_inode *i, const struct meta_extent *extents, unsigned count,
+                            uint64_t size_at_least, int64_t mtime_ns, struct rpc_cancel *cancel, struct meta_attr *ret)
+{
+    struct meta_command command = {.op = META_COMMIT,
+                                   .commit = {.ino = i->ino,
+                                              .extents = extents,
+                                              .extent_count = count,
+                                              .size_at_least = size_at_least,
+                                              .has_mtime = true,
+                                              .mtime_ns = mtime_ns}};
+    struct meta_reply reply;
+    TRY(meta_client_call(i->files->meta, &command, cancel, &reply));
+    if (reply.status == ERR_SPLIT && count > 1) {
+        TRY(send_commit(i, extents, count / 2, 0, mtime_ns, cancel, ret));
+        return send_commit(i, extents + count / 2, count - count / 2, size_at_least, mtime_ns, cancel, ret);
+    }
+    TRY(reply.status);
+    *ret = reply.attr;
+    return ERR_OK;
+}
+
+static enum err send_all(struct file_inode *i, const struct plan *p, int64_t mtime_ns, struct rpc_cancel *cancel,
+                         struct meta_attr *ret, unsigned *ret_commands)
+{
+    for (unsigned at = 0; at < p->count;) {
+        unsigned count = MIN(p->count - at, LIMIT_COMMIT_EXTENTS);
+        const struct meta_extent *last = &p->extents[at + count - 1];
+        TRY(send_commit(i, p->extents + at, count, last->file_offset + last->length, mtime_ns, cancel, ret));
+        at += count;
+        ++*ret_commands;
+    }
+    return ERR_OK;
+}
+
+static enum err make_durable(struct file_inode *i, const struct plan *p, struct rpc_cancel *cancel)
+{
+    if (p->block_count > 0)
+        TRY(block_client_put_durable(i->files->blocks, p->blocks, p->block_count, cancel));
+    return i->tracker ? block_tracker_sync(i->tracker, cancel) : ERR_OK;
+}
+
+/* ---- the outcome; under the lock ---- */
+
+static void forget_committing(struct file_inode *i)
+{
+    atomic_fetch_sub(&i->files->dirty_bytes, i->committing.bytes);
+    dirty_clear(&i->committing);
+    for (struct list_node *n; (n = list_pop_front(&i->full_committing));) {
+        struct full_chunk *f = container_of(n, struct full_chunk, node);
+        if (!(f->done && f->result == ERR_OK))
+            atomic_fetch_sub(&i->files->dirty_bytes, CHUNK_BYTES);
+        full_chunk_free(f);
+    }
+    i->dirty_since_ns = inode_is_dirty(i) ? clock_boot_ns() : 0;
+}
+
+static void take_committing(struct file_inode *i)
+{
+    CHECK(dirty_empty(&i->committing) && list_empty(&i->full_committing));
+    i->committing.bytes = i->dirty.bytes;
+    for (struct list_node *n; (n = list_pop_front(&i->dirty.chunks));)
+        list_push_back(&i->committing.chunks, n);
+    i->dirty.bytes = 0;
+    for (struct list_node *n; (n = list_pop_front(&i->full));)
+        list_push_back(&i->full_committing, n);
+}
+
+static void put_back(struct file_inode *i)
+{
+    uint64_t before = i->dirty.bytes + i->committing.bytes;
+    /* A range of the taken set is older than a chunk that was filled since: what that covers must not come back. */
+    list_for_each (n, &i->full) {
+        uint64_t index = container_of(n, struct full_chunk, node)->index;
+        list_for_each_safe (m, &i->committing.chunks) {
+            struct dirty_chunk *c = container_of(m, struct dirty_chunk, node);
+            if (c->index == index) {
+                dirty_take(&i->committing, c);
+                dirty_chunk_free(c);
+            }
+        }
+    }
+    dirty_underlay(&i->dirty, &i->committing);
+    atomic_fetch_sub(&i->files->dirty_bytes, before - i->dirty.bytes);
+    struct list newer;
+    list_init(&newer);
+    for (struct list_node *n; (n = list_pop_front(&i->full));)
+        list_push_back(&newer, n);
+    for (struct list_node *n; (n = list_pop_front(&i->full_committing));)
+        list_push_back(&i->full, n);
+    for (struct list_node *n; (n = list_pop_front(&newer));)
+        list_push_back(&i->full, n);
+}
+
+void inode_drop_dirty(struct file_inode *i)
+{
+    CHECK(i->turn_taken);
+    /* Workers may have some of it in their hands. */
+    while (i->puts > 0) {
+        list_for_each (n, &i->full) {
+            struct full_chunk *f = container_of(n, struct full_chunk, node);
+            if (f->queued && work_take_back(i->files, f)) {
+                f->queued = false;
+                i->puts--;
+            }
+        }
+        if (i->puts > 0 && inode_wait(i, NULL) != ERR_OK)
+            break;
+    }
+    take_committing(i);
+    forget_committing(i);
+    i->size = i->attr.size;
+}
+
+static bool is_final(enum err e)
+{
+    return e != ERR_OK && e != ERR_CANCELLED && e != ERR_TIMEOUT;
+}
+
+static void note_error(struct file_inode *i, enum err e)
+{
+    i->error = e == ERR_SESSION_EXPIRED || e == ERR_STALE ? ERR_IO : e;
+    i->error_count++;
+    log_error("inode %llu: written data is lost: %s", (unsigned long long)i->ino, err_message(e));
+}
+
+static void take_result(struct file_inode *i, const struct plan *p, const struct meta_attr *attr, unsigned commands)
+{
+    struct layout known = {0};
+    bool undisturbed = attr->version == i->attr.version + commands && attr->content_id == i->attr.content_id;
+    if (undisturbed) { /* what we know of the file stays right, with our own changes */
+        known = i->layout;
+        i->layout = (struct layout){0};
+    }
+    forget_committing(i);
+    inode_take_attr(i, attr);
+    if (undisturbed) {
+        layout_free(&i->layout);
+        i->layout = known;
+        for (unsigned n = 0; n < p->count; n++)
+            layout_replace(&i->layout, &p->extents[n]);
+    }
+}
+
+enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    pthread_mutex_lock(&i->lock);
+    enum err e = inode_is_dirty(i) ? inode_take_turn(i, cancel) : ERR_OK;
+    if (e != ERR_OK || !inode_is_dirty(i)) {
+        if (e == ERR_OK && i->turn_taken && !inode_is_dirty(i))
+            inode_end_turn(i);
+        pthread_mutex_unlock(&i->lock);
+        return e;
+    }
+    take_committing(i);
+    int64_t mtime_ns = i->mtime_ns;
+    uint64_t before = i->attr.version;
+    pthread_mutex_unlock(&i->lock);
+
+    struct plan p = {0};
+    struct meta_attr attr;
+    unsigned commands = 0;
+    e = finish_puts(i, cancel);
+    if (e == ERR_OK) {
+        plan_make(i, &p);
+        e = make_durable(i, &p, cancel);
+    }
+    if (e == ERR_OK)
+        e = send_all(i, &p, mtime_ns, cancel, &attr, &commands);
+    for (unsigned n = 0; e == ERR_OK && n < p.block_count; n++)
+        block_cache_insert(i->files->cache, p.blocks[n]);
+
+    pthread_mutex_lock(&i->lock);
+    if (e == ERR_OK) {
+        take_result(i, &p, &attr, commands);
+    } else if (is_final(e)) {
+        note_error(i, e);
+        forget_committing(i);
+        layout_forget(&i->layout);
+        i->size = MAX(i->attr.size, dirty_end(&i->dirty));
+    } else {
+        put_back(i);
+        layout_forget(&i->layout);
+    }
+    inode_end_turn(i);
+    pthread_mutex_unlock(&i->lock);
+    plan_free(&p);
+    if (e == ERR_OK) {
+        atomic_fetch_add(&i->files->commits, 1);
+        inode_own_change(i, before + commands - 1, attr.version);
+    }
+    return is_final(e) && e != ERR_NOSPC && e != ERR_FBIG ? ERR_IO : e;
+}

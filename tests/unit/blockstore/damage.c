@@ -1,0 +1,193 @@
+/* Damage to the files of a closed store: an open or a verification says so, and wrong bytes never pass as right ones.
+ */
+#include "tests/unit/blockstore/fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/prng.h"
+
+#define BLOCKS 12u
+#define BLOCK_BYTES 20000u
+
+static void work_blocks(const char *path)
+{
+    struct block_store *s = must_open(path);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        must_put(s, i, BLOCK_BYTES, true);
+}
+
+static void make_store(const char *path, bool flushed)
+{
+    if (!flushed) {
+        run_killed("work_blocks", path); /* all of it in the log */
+        return;
+    }
+    struct block_store *s = must_open(path);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        must_put(s, i, BLOCK_BYTES * 25, false); /* 6 MB: more than the log takes */
+    block_store_close(s);
+}
+
+/* The file with this suffix that has the most bytes. */
+static void find_file(const char *path, const char *suffix, char file[512])
+{
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    off_t size = -1;
+    for (struct dirent *e; (e = readdir(d));) {
+        size_t length = strlen(e->d_name);
+        char name[512];
+        struct stat info;
+        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        if (length < strlen(suffix) || strcmp(e->d_name + length - strlen(suffix), suffix) != 0 ||
+            stat(name, &info) != 0 || info.st_size <= size)
+            continue;
+        size = info.st_size;
+        snprintf(file, 512, "%s", name);
+    }
+    closedir(d);
+    if (size < 0)
+        fail_msg("no %s file", suffix);
+}
+
+static off_t file_size(const char *file)
+{
+    struct stat info;
+    assert_int_equal(stat(file, &info), 0);
+    return info.st_size;
+}
+
+static void flip(const char *file, off_t at)
+{
+    int fd = open(file, O_RDWR);
+    uint8_t byte = 0;
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x20;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* Opens, and looks at each block: how many are intact, refused as corrupt, or gone; a refused open counts all refused.
+ */
+struct verdict {
+    unsigned intact, corrupt, gone;
+};
+static struct verdict examine(const char *path, size_t size)
+{
+    struct verdict v = {0};
+    struct block_store_options options = {0};
+    struct block_store *s = NULL;
+    struct err_text why = {""};
+    enum err e = block_store_open(path, &options, &s, &why);
+    if (e != ERR_OK) {
+        if (e != ERR_CORRUPT || why.text[0] == 0)
+            fail_msg("open: %s: %s", err_name(e), why.text);
+        v.corrupt = BLOCKS;
+        return v;
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        struct block b;
+        struct bytes got = {0};
+        block_make(&b, i, size);
+        e = block_store_verify(s, &b.id);
+        enum err get = block_store_get(s, &b.id, &got);
+        bool right = get == ERR_OK && slice_equal(bytes_slice(&got), bytes_slice(&b.data));
+        if ((e == ERR_OK) != right)
+            fail_msg("block %u: verify says %s, get %s", i, err_name(e), err_name(get));
+        if (e == ERR_OK)
+            v.intact++;
+        else if (e == ERR_NOT_FOUND)
+            v.gone++;
+        else if (e == ERR_CORRUPT)
+            v.corrupt++;
+        else
+            fail_msg("block %u: %s", i, err_name(e));
+        bytes_free(&got);
+        block_free(&b);
+    }
+    block_store_close(s);
+    return v;
+}
+
+static void test_flips(void **state)
+{
+    (void)state;
+    const char *const suffixes[] = {".blob", ".sst", ".log"};
+    struct prng p;
+    prng_seed(&p, 11);
+    for (unsigned k = 0; k < 3; k++) {
+        bool flushed = k < 2;
+        unsigned noticed = 0, rounds = k == 0 ? 12 : 25;
+        for (unsigned n = 0; n < rounds; n++) {
+            char path[64], file[512];
+            directory_make(path);
+            make_store(path, flushed);
+            find_file(path, suffixes[k], file);
+            off_t at = (off_t)prng_below(&p, (uint64_t)file_size(file));
+            flip(file, at);
+            struct verdict v = examine(path, flushed ? BLOCK_BYTES * 25 : BLOCK_BYTES);
+            if (v.gone > 0)
+                fail_msg("%s at %ld: %u blocks are gone without a word", suffixes[k], (long)at, v.gone);
+            noticed += v.corrupt > 0;
+            directory_remove(path);
+        }
+        printf("%s: %u flips, %u noticed, the others harmless\n", suffixes[k], rounds, noticed);
+        assert_in_range(noticed, rounds / 3, rounds);
+    }
+}
+
+static void test_lengths(void **state)
+{
+    (void)state;
+    const char *const suffixes[] = {".blob", ".sst"};
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned n = 0; n < 4; n++) {
+            char path[64], file[512];
+            directory_make(path);
+            make_store(path, true);
+            find_file(path, suffixes[k], file);
+            off_t size = file_size(file);
+            assert_int_equal(n == 3 ? unlink(file) : truncate(file, n == 0 ? size - 1 : n == 1 ? size / 2 : 0), 0);
+            struct verdict v = examine(path, BLOCK_BYTES * 25);
+            if (v.gone > 0 || v.corrupt == 0)
+                fail_msg("%s cut (%u): %u intact, %u corrupt, %u gone", suffixes[k], n, v.intact, v.corrupt, v.gone);
+            directory_remove(path);
+        }
+}
+
+/* The last record of the log torn by a power cut: it was never acknowledged, and what was before it is there. */
+static void test_torn_log(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n <= 4; n++) {
+        char path[64], file[512];
+        directory_make(path);
+        make_store(path, false);
+        find_file(path, ".log", file);
+        assert_int_equal(truncate(file, file_size(file) - (off_t)(n * n * 1000)), 0);
+        struct verdict v = examine(path, BLOCK_BYTES);
+        assert_int_equal(v.intact, BLOCKS - 1);
+        assert_int_equal(v.gone, 1);
+        directory_remove(path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct killed_work works[] = {{"work_blocks", work_blocks}};
+    killed_main(argc, argv, works, ARRAY_SIZE(works));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_torn_log),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
