@@ -12,6 +12,8 @@ add_compile_options(
     -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wwrite-strings -Wundef -Wvla -Wimplicit-fallthrough -Wformat=2 -Wunused-result
     -fno-common -fno-omit-frame-pointer -fstack-protector-strong)
+# gcc can't know that err_explain returns the error that it was given, and takes what is only written on success for unset.
+add_compile_options($<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 include_directories(${PROJECT_SOURCE_DIR})
 
 if(SURF_SANITIZE)

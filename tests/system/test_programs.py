@@ -167,7 +167,7 @@ def test_rename_rules(ab):
         with pytest.raises(OSError) as e:
             os.rename(a / source, a / target)
         assert e.value.errno == number, (source, target)
-    os.rename(a / "d1", b / "d2" / "d1")
+    os.rename(b / "d1", b / "d2" / "d1")
     assert sorted(os.listdir(a / "d2")) == ["d1", "x"]
     for d, number in (("d2", 39), ("f", 20)):
         with pytest.raises(OSError) as e:

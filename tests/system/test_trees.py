@@ -1,6 +1,7 @@
 """Whole trees and big files, written through one mount and read through the other."""
 
 import os
+import stat
 import subprocess
 
 import workload
@@ -20,8 +21,8 @@ def entries(top):
             path = os.path.join(directory, name)
             st = os.lstat(path)
             found[os.path.relpath(path, top)] = (oct(st.st_mode), st.st_uid, st.st_gid, st.st_mtime_ns,
-                                                 st.st_nlink if not os.path.isdir(path) else 0,
-                                                 os.readlink(path) if os.path.islink(path) else st.st_size if os.path.isfile(path) else 0)
+                                                 0 if stat.S_ISDIR(st.st_mode) else st.st_nlink,
+                                                 os.readlink(path) if stat.S_ISLNK(st.st_mode) else st.st_size if stat.S_ISREG(st.st_mode) else 0)
     return found
 
 

@@ -36,13 +36,22 @@ void cluster_nodes_init(struct cluster_nodes *c, const char *surfd, const char *
 
 void cluster_node_start(struct cluster_nodes *c, unsigned id)
 {
-    char data[600], log[600], id_text[16];
+    const char *arguments[12] = {"--peers", c->peers};
+    for (unsigned i = 0; c->extra[i]; i++)
+        arguments[2 + i] = c->extra[i];
+    cluster_node_start_as(c, id, arguments);
+}
+
+void cluster_node_start_as(struct cluster_nodes *c, unsigned id, const char *const *more)
+{
+    char data[600], log[600], id_text[16], port[16];
     snprintf(data, sizeof data, "%s/data%u", c->dir, id);
     snprintf(log, sizeof log, "%s/node%u.log", c->dir, id);
     snprintf(id_text, sizeof id_text, "%u", id);
-    const char *arguments[24] = {c->surfd, "-l", "--id", id_text, "--data", data, "--peers", c->peers};
-    for (unsigned i = 0; c->extra[i]; i++)
-        arguments[8 + i] = c->extra[i];
+    snprintf(port, sizeof port, "%u", c->nodes[id].port);
+    const char *arguments[24] = {c->surfd, "-l", "-p", port, "--id", id_text, "--data", data};
+    for (unsigned i = 0; more[i]; i++)
+        arguments[8 + i] = more[i];
     CHECK(c->nodes[id].pid == 0);
     pid_t pid = fork();
     CHECK(pid >= 0);

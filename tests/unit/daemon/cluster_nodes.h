@@ -20,6 +20,8 @@ struct cluster_nodes {
 /* Picks ports that are free now. */
 void cluster_nodes_init(struct cluster_nodes *c, const char *surfd, const char *dir, unsigned count);
 void cluster_node_start(struct cluster_nodes *c, unsigned id);
+/* With arguments of the test's own, behind -l, -p, --id and --data; NULL at the end. */
+void cluster_node_start_as(struct cluster_nodes *c, unsigned id, const char *const *arguments);
 /* Returns its wait status. */
 int cluster_node_end(struct cluster_nodes *c, unsigned id, int signal);
 /* CPU time so far in ns, and resident bytes. */

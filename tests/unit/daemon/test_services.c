@@ -46,20 +46,25 @@ static int teardown(void **state)
     cluster_client_close(&client);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    return system(command);
+    return getenv("KEEP") ? 0 : system(command);
+}
+
+static void choose_ports(unsigned count)
+{
+    uint16_t ports[LIMIT_NODES + 1];
+    cluster_nodes_init(&nodes, getenv("SURFD"), dir, count);
+    for (unsigned id = 1; id <= count; id++)
+        ports[id] = nodes.nodes[id].port;
+    cluster_client_init(&client, ports, count);
 }
 
 static void start(unsigned count, const char *const *extra)
 {
-    uint16_t ports[LIMIT_NODES + 1];
-    cluster_nodes_init(&nodes, getenv("SURFD"), dir, count);
+    choose_ports(count);
     for (unsigned i = 0; extra && extra[i]; i++)
         nodes.extra[i] = extra[i];
-    for (unsigned id = 1; id <= count; id++) {
-        ports[id] = nodes.nodes[id].port;
+    for (unsigned id = 1; id <= count; id++)
         cluster_node_start(&nodes, id);
-    }
-    cluster_client_init(&client, ports, count);
 }
 
 static struct wire_admin_state state_of(unsigned id)
@@ -194,6 +199,41 @@ static void test_block_servers_register(void **state)
     } while (reporting < 3 && usleep(5000) == 0);
     assert_int_equal(s.role, RAFT_LEADER);
     assert_true(s.block_servers[2].disk_total > 0);
+}
+
+/* A metastore without blocks: one block server is named to it, one names it, one has an id that is taken. */
+static void test_block_servers_apart(void **state)
+{
+    (void)state;
+    choose_ports(4);
+    char named[32], metastore[32];
+    snprintf(named, sizeof named, "127.0.0.1:%u", nodes.nodes[2].port);
+    snprintf(metastore, sizeof metastore, "1=127.0.0.1:%u", nodes.nodes[1].port);
+    const char *const meta[] = {"-s", "meta", named, NULL}, *const alone[] = {"-s", "block", NULL},
+                      *const reports[] = {"-s", "block", "--peers", metastore, NULL},
+                      *const taken[] = {"-s", "block", "--peers", metastore, "--id", "2", NULL};
+    cluster_node_start_as(&nodes, 1, meta);
+    cluster_node_start_as(&nodes, 2, alone);
+    WAIT_UNTIL(query_cluster().cluster.server_count == 1);
+    cluster_node_start_as(&nodes, 3, reports);
+    cluster_node_start_as(&nodes, 4, taken);
+    WAIT_UNTIL(query_cluster().cluster.server_count == 2);
+    assert_string_equal(query_cluster().cluster.servers[0].address, named);
+
+    struct slice message, payload;
+    struct wire_error why;
+    assert_int_equal(once(1, METHOD_BLOCK_SYNC, nothing, nothing, &message, &payload), ERR_NO_METHOD);
+    assert_int_equal(once(2, METHOD_BLOCK_SYNC, nothing, nothing, &message, &payload), ERR_OK);
+    assert_int_equal(once(2, METHOD_META_QUERY, nothing, nothing, &message, &payload), ERR_NO_METHOD);
+    wire_error_decode(message, &client.arena, &why);
+    assert_non_null(memmem(why.text.data, why.text.size, "no metastore", 12));
+    assert_int_equal(once(3, METHOD_ADMIN_LEADER, nothing, nothing, &message, &payload), ERR_NO_METHOD);
+    struct wire_admin_state s = state_of(3);
+    assert_int_equal(s.roles, WIRE_NODE_BLOCK);
+    assert_true(s.disk_total > 0);
+    /* The one with the id of another is not taken; its log line and the leader's say so. */
+    assert_int_equal(state_of(4).node_id, 2);
+    assert_int_equal(query_cluster().cluster.server_count, 2);
 }
 
 static void test_elections_by_hand(void **state)
@@ -416,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_block_servers_register, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_block_servers_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_elections_by_hand, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_and_restore, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ignored_members, setup, teardown),

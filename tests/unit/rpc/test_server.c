@@ -134,12 +134,14 @@ static void test_requests_under_way_are_limited(void **state)
     enum { COUNT = LIMIT_REQUESTS_PER_CONNECTION + 500 };
     struct client c;
     client_open(&c);
+    unsigned before = atomic_load(&server.request_count);
     for (uint64_t id = 0; id < COUNT; id++)
         client_ask(&c, id, FIXTURE_HOLD, SLICE(NULL, 0));
     AWAIT(atomic_load(&server.held_count) == LIMIT_REQUESTS_PER_CONNECTION);
     let_server_go_round();
     assert_int_equal(atomic_load(&server.held_count), LIMIT_REQUESTS_PER_CONNECTION);
     fixture_release(&server);
+    AWAIT(atomic_load(&server.request_count) - before == COUNT + 10); /* let_server_go_round made 10 */
     AWAIT(atomic_load(&server.held_count) == 500);
     fixture_release(&server);
     static bool seen[COUNT];
