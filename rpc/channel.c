@@ -18,6 +18,7 @@ struct rpc_channel *rpc_channel_new(const struct rpc_channel_options *options)
     c->on_hello = options->on_hello;
     c->context = options->context;
     c->connect_timeout_ns = options->connect_timeout_ns;
+    c->pumps = options->pumps;
     list_init(&c->connect_waiters);
     CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
     return c;

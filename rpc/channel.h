@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "rpc/address.h"
+#include "rpc/pump.h"
 
 struct rpc_channel;
 
@@ -32,6 +33,7 @@ struct rpc_channel_options {
     enum err (*on_hello)(void *context, struct slice hello, struct err_text *why);
     void *context;
     int64_t connect_timeout_ns;
+    struct rpc_pump_factory pumps; /* any calling thread */
 };
 
 /* Connects lazily: at the first call, and again at the first call after the connection broke. Never fails. */

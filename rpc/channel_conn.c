@@ -70,7 +70,7 @@ static struct channel_conn *conn_new(struct rpc_channel *c, int fd)
     conn->fd = fd;
     conn->serial = atomic_fetch_add(&serials, 1) + 1;
     conn->last_start_ns = clock_boot_ns();
-    conn->pump = rpc_pump_plain();
+    conn->pump = rpc_pump_make(&c->pumps, false);
     conn->transparent = conn->pump->transparent;
     frame_parser_init(&conn->parser);
     list_init(&conn->waiters);

@@ -66,6 +66,7 @@ struct rpc_channel {
     enum err (*on_hello)(void *context, struct slice hello, struct err_text *why);
     void *context;
     int64_t connect_timeout_ns;
+    struct rpc_pump_factory pumps;
 
     pthread_mutex_t lock;
     /* Protected by lock. */

@@ -54,6 +54,7 @@ struct rpc_peer {
     struct bytes hello;
     enum err (*on_hello)(void *context, struct slice hello, struct err_text *why);
     void *context;
+    struct rpc_pump_factory pumps;
 
     enum peer_state state;
     struct peer_link *link;     /* in CONNECTING, GREETING and UP */
@@ -339,7 +340,7 @@ static void peer_connect_to(struct rpc_peer *p, const struct sockaddr *to)
     struct peer_link *link = MEM_NEW(struct peer_link);
     link->peer = p;
     link->connect.data = link;
-    rpc_stream_init(&link->stream, p->loop, &link_callbacks, rpc_pump_plain());
+    rpc_stream_init(&link->stream, p->loop, &link_callbacks, rpc_pump_make(&p->pumps, false));
     p->link = link;
     p->state = PEER_CONNECTING;
     int status = uv_tcp_connect(&link->connect, &link->stream.tcp, to, on_connected);
@@ -422,6 +423,11 @@ void rpc_peer_set_hello(struct rpc_peer *p, struct slice hello)
     CHECK(FRAME_HEADER_SIZE + hello.size <= RPC_HELLO_BYTES);
     bytes_clear(&p->hello);
     bytes_append(&p->hello, hello);
+}
+
+void rpc_peer_set_pumps(struct rpc_peer *p, const struct rpc_pump_factory *f)
+{
+    p->pumps = *f;
 }
 
 bool rpc_peer_connected(const struct rpc_peer *p)

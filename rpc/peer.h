@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "rpc/address.h"
+#include "rpc/pump.h"
 
 #define RPC_PEER_BACKLOG_BYTES (16u * 1024u * 1024u)
 #define RPC_PEER_CALLS 4096u /* under way; a call over it ends with ERR_BUSY_NOW */
@@ -28,9 +29,10 @@ typedef void (*rpc_peer_done)(void *context, const struct rpc_response *response
 struct rpc_peer *rpc_peer_new(uv_loop_t *loop, const struct rpc_address *address, struct slice hello,
                               enum err (*on_hello)(void *context, struct slice hello, struct err_text *why),
                               void *context);
-void rpc_peer_set_hello(struct rpc_peer *p, struct slice hello); /* for the next connection */
-bool rpc_peer_connected(const struct rpc_peer *p);               /* HELLOs were exchanged */
-uint64_t rpc_peer_dropped(const struct rpc_peer *p);             /* one-way sends */
+void rpc_peer_set_hello(struct rpc_peer *p, struct slice hello);               /* for the next connection */
+void rpc_peer_set_pumps(struct rpc_peer *p, const struct rpc_pump_factory *f); /* for the next connection; copied */
+bool rpc_peer_connected(const struct rpc_peer *p);                             /* HELLOs were exchanged */
+uint64_t rpc_peer_dropped(const struct rpc_peer *p);                           /* one-way sends */
 /* message and payload are copied or written before it returns. */
 void rpc_peer_send(struct rpc_peer *p, uint16_t method, struct slice message, struct slice payload);
 /* done is called exactly once and never inline. deadline on clock_boot_ns. */

@@ -25,3 +25,8 @@ struct rpc_pump *rpc_pump_plain(void)
     static struct rpc_pump pump = {&ops, true}; /* without state, so that one serves all connections */
     return &pump;
 }
+
+struct rpc_pump *rpc_pump_make(const struct rpc_pump_factory *f, bool accepts)
+{
+    return f->make ? f->make(f->context, accepts) : rpc_pump_plain();
+}

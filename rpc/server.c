@@ -1,6 +1,7 @@
 #include "rpc/server.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ struct rpc_server {
     unsigned handles; /* of the four that are not closed yet */
     bool closing;
     uint16_t port;
+    int64_t hello_timeout_ns, frame_timeout_ns;
+    struct rpc_pump_factory pumps;
     struct bytes hello;
     struct rpc_server_callbacks callbacks;
     struct list conns, dirty;
@@ -250,7 +253,7 @@ static void on_connection(uv_stream_t *listener, int status)
     list_node_init(&c->dirty_node);
     list_push_back(&s->conns, &c->node);
     s->conn_count++;
-    rpc_stream_init(&c->stream, listener->loop, &conn_callbacks, rpc_pump_plain());
+    rpc_stream_init(&c->stream, listener->loop, &conn_callbacks, rpc_pump_make(&s->pumps, true));
     status = uv_accept(listener, (uv_stream_t *)&c->stream.tcp);
     if (status < 0) {
         log_warn("can't accept a connection: %s", uv_strerror(status));
@@ -278,11 +281,12 @@ static void on_sweep(uv_timer_t *timer)
         struct rpc_conn *c = container_of(node, struct rpc_conn, node);
         if (c->stream.closing)
             continue;
-        if (!c->greeted && now - c->opened_ns > RPC_SERVER_HELLO_TIMEOUT_S * NS_PER_S) {
-            log_warn("connection of %s closed: no HELLO in %d s", c->peer, RPC_SERVER_HELLO_TIMEOUT_S);
+        if (!c->greeted && now - c->opened_ns > s->hello_timeout_ns) {
+            log_warn("connection of %s closed: no HELLO in %" PRId64 " ms", c->peer, s->hello_timeout_ns / NS_PER_MS);
             conn_close(c);
-        } else if (c->stream.frame_since_ns && now - c->stream.frame_since_ns > RPC_SERVER_FRAME_TIMEOUT_S * NS_PER_S) {
-            log_warn("connection of %s closed: a frame is incomplete for %d s", c->peer, RPC_SERVER_FRAME_TIMEOUT_S);
+        } else if (c->stream.frame_since_ns && now - c->stream.frame_since_ns > s->frame_timeout_ns) {
+            log_warn("connection of %s closed: a frame is incomplete for %" PRId64 " ms", c->peer,
+                     s->frame_timeout_ns / NS_PER_MS);
             conn_close(c);
         }
     }
@@ -308,6 +312,8 @@ static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const 
 {
     struct rpc_server *s = MEM_NEW(struct rpc_server);
     s->callbacks = *callbacks;
+    s->hello_timeout_ns = RPC_SERVER_HELLO_TIMEOUT_S * NS_PER_S;
+    s->frame_timeout_ns = RPC_SERVER_FRAME_TIMEOUT_S * NS_PER_S;
     list_init(&s->conns);
     list_init(&s->dirty);
     rpc_server_set_hello(s, hello);
@@ -366,6 +372,20 @@ void rpc_server_set_hello(struct rpc_server *s, struct slice hello)
     CHECK(FRAME_HEADER_SIZE + hello.size <= RPC_HELLO_BYTES);
     bytes_clear(&s->hello);
     bytes_append(&s->hello, hello);
+}
+
+void rpc_server_set_pumps(struct rpc_server *s, const struct rpc_pump_factory *f)
+{
+    s->pumps = *f;
+}
+
+void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns)
+{
+    s->hello_timeout_ns = hello_ns;
+    s->frame_timeout_ns = frame_ns;
+    uint64_t look_ms = (uint64_t)(MIN(hello_ns, frame_ns) / NS_PER_MS / 4);
+    look_ms = MIN(MAX(look_ms, 1u), (uint64_t)SERVER_SWEEP_MS);
+    CHECK(uv_timer_start(&s->sweep, on_sweep, look_ms, look_ms) == 0);
 }
 
 static void request_free(struct server_request *r)

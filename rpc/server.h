@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "rpc/address.h"
+#include "rpc/pump.h"
 
 #define RPC_SERVER_BACKLOG_BYTES (16u * MIB) /* unsent replies of a connection; over it, reading pauses */
 #define RPC_SERVER_REQUEST_BYTES (64u * MIB) /* requests under way of a connection; over it, reading pauses */
@@ -55,7 +56,11 @@ enum err rpc_server_listen(uv_loop_t *loop, const char *host, uint16_t port, str
                            const struct rpc_server_callbacks *callbacks, struct rpc_server **ret,
                            struct err_text *why) MUST_USE;
 uint16_t rpc_server_port(const struct rpc_server *s);
-void rpc_server_set_hello(struct rpc_server *s, struct slice hello);
+void rpc_server_set_hello(struct rpc_server *s, struct slice hello); /* of connections from now on; copied */
+void rpc_server_set_pumps(struct rpc_server *s,
+                          const struct rpc_pump_factory *f); /* of connections from now on; copied */
+/* In place of RPC_SERVER_HELLO_TIMEOUT_S and RPC_SERVER_FRAME_TIMEOUT_S. */
+void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns);
 /* Exactly once per request. message is copied; *payload (NULL: none) is moved from and left empty. */
 void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload);
 void rpc_release(struct rpc_request *request);

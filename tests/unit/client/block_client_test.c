@@ -294,12 +294,10 @@ static void a_copy_that_comes_during_a_sync_does_not_count(void **state)
     struct block_buffer *first = random_block(f, 1000), *second = random_block(f, 1000);
     assert_int_equal(block_tracker_put(t, first, NULL), ERR_OK);
     AWAIT(cluster_copies(&f->cluster, &first->id, false) == 3);
-    /* The second block is with servers 0 and 1; 2 has taken it but says so only during the sync. Server 0 fails it. */
+    /* The second block is with servers 0 and 1; 2 gets to it only after the sync has come. And 0 loses it. */
     atomic_store(&server(f, 2)->put_delay_ms, 100);
     assert_int_equal(block_tracker_put(t, second, NULL), ERR_OK);
     server_restart(server(f, 0));
-    server_restart(server(f, 2));
-    server_drop(server(f, 2), &second->id);
     atomic_store(&server(f, 2)->sync_delay_ms, 300);
     assert_int_equal(block_tracker_sync(t, NULL), ERR_OK);
     assert_true(cluster_copies(&f->cluster, &second->id, true) >= 2);

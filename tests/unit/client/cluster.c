@@ -98,6 +98,8 @@ static void block_free(struct fake_block *b)
 
 struct delayed {
     uv_timer_t timer;
+    struct fake_server *server;
+    struct wire_block_put put; /* to be done only now; count 0: none */
     struct rpc_request *request;
     enum err status;
     struct slice message; /* in the request's arena */
@@ -109,16 +111,39 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
+static void store(struct fake_server *s, const struct rpc_request *request, const struct wire_block_put *put)
+{
+    size_t at = 0;
+    for (unsigned i = 0; i < put->count; i++) {
+        struct slice data = slice_sub(request->payload, at, put->sizes[i]);
+        struct sha256 id;
+        at += put->sizes[i];
+        sha256_of(data, &id);
+        CHECK(sha256_equal(&id, &put->ids[i]));
+        struct fake_block *b = find(s, &id);
+        if (!b) {
+            b = MEM_NEW(struct fake_block);
+            b->id = id;
+            bytes_append(&b->data, data);
+            map_bytes_put(&s->blocks, SLICE(b->id.bytes, SHA256_SIZE), b);
+        }
+        b->durable |= put->durable;
+    }
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct delayed *d = timer->data;
+    pthread_mutex_lock(&d->server->lock);
+    store(d->server, d->request, &d->put);
+    pthread_mutex_unlock(&d->server->lock);
     rpc_reply(d->request, d->status, d->message, &d->payload);
     bytes_free(&d->payload);
     uv_close((uv_handle_t *)timer, on_timer_closed);
 }
 
-static void answer(struct fake_server *s, struct rpc_request *request, int delay_ms, enum err status,
-                   struct slice message, struct bytes *payload)
+static struct delayed *answer(struct fake_server *s, struct rpc_request *request, int delay_ms, enum err status,
+                              struct slice message, struct bytes *payload)
 {
     struct bytes none = {0};
     if (!payload)
@@ -126,14 +151,15 @@ static void answer(struct fake_server *s, struct rpc_request *request, int delay
     if (delay_ms == 0) {
         rpc_reply(request, status, message, payload);
         bytes_free(payload);
-        return;
+        return NULL;
     }
     struct delayed *d = MEM_NEW(struct delayed);
-    *d = (struct delayed){.request = request, .status = status, .message = message, .payload = *payload};
+    *d = (struct delayed){.server = s, .request = request, .status = status, .message = message, .payload = *payload};
     *payload = (struct bytes){0};
     d->timer.data = d;
     uv_timer_init(&s->base.loop, &d->timer);
     uv_timer_start(&d->timer, on_timer, (uint64_t)delay_ms, 0);
+    return d;
 }
 
 static struct slice ack(struct fake_server *s, struct rpc_request *request)
@@ -150,23 +176,13 @@ static void on_put(struct fake_server *s, struct rpc_request *request)
     atomic_fetch_add(&s->puts, 1);
     atomic_fetch_add(&s->durable_puts, put.durable);
     atomic_fetch_add(&s->put_blocks, put.count);
-    size_t at = 0;
-    for (unsigned i = 0; i < put.count; i++) {
-        struct slice data = slice_sub(request->payload, at, put.sizes[i]);
-        struct sha256 id;
-        at += put.sizes[i];
-        sha256_of(data, &id);
-        CHECK(sha256_equal(&id, &put.ids[i]));
-        struct fake_block *b = find(s, &id);
-        if (!b) {
-            b = MEM_NEW(struct fake_block);
-            b->id = id;
-            bytes_append(&b->data, data);
-            map_bytes_put(&s->blocks, SLICE(b->id.bytes, SHA256_SIZE), b);
-        }
-        b->durable |= put.durable;
-    }
-    answer(s, request, atomic_load(&s->put_delay_ms), ERR_OK, ack(s, request), NULL);
+    /* A slow server has not even begun when others have answered. */
+    int delay_ms = atomic_load(&s->put_delay_ms);
+    if (delay_ms == 0)
+        store(s, request, &put);
+    struct delayed *d = answer(s, request, delay_ms, ERR_OK, ack(s, request), NULL);
+    if (d)
+        d->put = put;
 }
 
 static void on_get(struct fake_server *s, struct rpc_request *request)

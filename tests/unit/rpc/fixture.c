@@ -148,10 +148,9 @@ static void *run(void *context)
     return NULL;
 }
 
-static void start(struct fixture *f, uint16_t port, bool refuse)
+static void prepare(struct fixture *f, uint16_t port)
 {
     memset(f, 0, sizeof *f);
-    f->refuse_hello = refuse;
     list_init(&f->held);
     CHECK(uv_loop_init(&f->loop) == 0);
     CHECK(uv_async_init(&f->loop, &f->wake, on_wake) == 0);
@@ -166,17 +165,38 @@ static void start(struct fixture *f, uint16_t port, bool refuse)
     char text[64];
     snprintf(text, sizeof text, "127.0.0.1:%u", f->port);
     CHECK(rpc_address_parse(text, &f->address, &why) == ERR_OK);
+}
+
+static void go(struct fixture *f)
+{
     CHECK(pthread_create(&f->thread, NULL, run, f) == 0);
 }
 
 void fixture_start(struct fixture *f, uint16_t port)
 {
-    start(f, port, false);
+    prepare(f, port);
+    go(f);
 }
 
 void fixture_start_refusing(struct fixture *f)
 {
-    start(f, 0, true);
+    prepare(f, 0);
+    f->refuse_hello = true;
+    go(f);
+}
+
+void fixture_start_with_pumps(struct fixture *f, const struct rpc_pump_factory *pumps)
+{
+    prepare(f, 0);
+    rpc_server_set_pumps(f->server, pumps);
+    go(f);
+}
+
+void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns)
+{
+    prepare(f, 0);
+    rpc_server_set_timeouts(f->server, hello_ns, frame_ns);
+    go(f);
 }
 
 static void wake(struct fixture *f, atomic_bool *what)

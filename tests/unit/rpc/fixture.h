@@ -43,8 +43,10 @@ static inline uint8_t fixture_byte(size_t i)
 /* port 0 picks one. */
 void fixture_start(struct fixture *f, uint16_t port);
 void fixture_start_refusing(struct fixture *f); /* closes whoever says HELLO */
-void fixture_drop(struct fixture *f);           /* drops all connections, soon */
-void fixture_release(struct fixture *f);        /* as FIXTURE_RELEASE, soon */
+void fixture_start_with_pumps(struct fixture *f, const struct rpc_pump_factory *pumps);
+void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns); /* with these time-outs */
+void fixture_drop(struct fixture *f);                                            /* drops all connections, soon */
+void fixture_release(struct fixture *f);                                         /* as FIXTURE_RELEASE, soon */
 void fixture_stop(struct fixture *f);
 
 /* Until the condition holds; fails the test after 20 s. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "fixture.h"
+#include "knock_pump.h"
 #include "raw.h"
 #include "rpc/peer.h"
 
@@ -267,6 +268,31 @@ static void test_names_are_looked_up(void **state)
     fixture_stop(&f);
 }
 
+static void test_pump_that_changes_bytes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answer answers[20] = {0};
+    atomic_int alive = 0;
+    uint8_t size[4];
+    struct rpc_pump_factory pumps = {knock_pump_make, &alive};
+    fixture_start_with_pumps(&f, &pumps);
+    struct rpc_peer *p = peer_to(&f.address);
+    rpc_peer_set_pumps(p, &pumps);
+    for (uint32_t i = 0; i < 20; i++) {
+        put_u32be(size, i * 50000);
+        start_call(p, FIXTURE_BIG, SLICE(size, 4), in_ms(20000), &answers[i]);
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        RUN_UNTIL(answers[i].calls == 1);
+        assert_int_equal(answers[i].status, ERR_OK);
+        assert_int_equal(answers[i].payload_size, i * 50000);
+    }
+    rpc_peer_free(p);
+    fixture_stop(&f);
+    RUN_UNTIL(atomic_load(&alive) == 0);
+}
+
 static enum err refuse(void *context, struct slice hello, struct err_text *why)
 {
     assert_true(slice_equal(hello, slice_str("server")));
@@ -332,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_disconnect_and_free_in_callbacks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_free_at_any_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_are_looked_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pump_that_changes_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hello_is_judged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backlog_is_limited, setup, teardown),
     };

@@ -325,6 +325,32 @@ static void test_refused_hello(void **state)
     fixture_stop(&strict);
 }
 
+static void test_stalled_connections_are_closed(void **state)
+{
+    (void)state;
+    static struct fixture hasty;
+    fixture_start_hasty(&hasty, 60 * NS_PER_MS, 60 * NS_PER_MS);
+    struct frame f;
+    struct client silent = {.fd = raw_connect(hasty.port)}, inside = {.fd = raw_connect(hasty.port)},
+                  idle = {.fd = raw_connect(hasty.port)};
+    int64_t begun = clock_boot_ns();
+    raw_send_frame(inside.fd, FRAME_HELLO, 0, 0, slice_str("client"), SLICE(NULL, 0));
+    raw_send_frame(idle.fd, FRAME_HELLO, 0, 0, slice_str("client"), SLICE(NULL, 0));
+    assert_true(raw_receive(silent.fd, &silent.parser, &f));
+    assert_true(raw_receive(inside.fd, &inside.parser, &f));
+    assert_true(raw_receive(idle.fd, &idle.parser, &f));
+    assert_true(raw_send(inside.fd, slice_str("SURF\1")));
+    client_expect_closed(&silent);
+    client_expect_closed(&inside);
+    assert_true(clock_boot_ns() - begun >= 60 * NS_PER_MS);
+    raw_send_frame(idle.fd, FRAME_REQUEST, 1, FIXTURE_ECHO, slice_str("idle is fine"), SLICE(NULL, 0));
+    client_expect(&idle, 1, ERR_OK, slice_str("idle is fine"));
+    client_close(&silent);
+    client_close(&inside);
+    client_close(&idle);
+    fixture_stop(&hasty);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_dropping_connections),
         cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_refused_hello),
+        cmocka_unit_test(test_stalled_connections_are_closed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
