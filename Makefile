@@ -61,7 +61,7 @@ format:
 SEEDS ?= 10000
 FROM ?= 1
 sim: build-release
-	@$(BIN)/../tests/sim --seeds $(FROM) $(SEEDS)
+	@$(BIN)/../test-bin/sim --seeds $(FROM) $(SEEDS)
 
 bench: build-release
 	@$(PYTHON) bench/run.py --bin $(BIN)

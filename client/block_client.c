@@ -54,8 +54,10 @@ void block_client_free(struct block_client *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->server_count; i++)
+    for (size_t i = 0; i < c->server_count; i++) {
+        atomic_store(&c->servers[i]->suspect_until_ns, INT64_MAX); /* what ends now is no failure of theirs */
         rpc_channel_free(c->servers[i]->channel);
+    }
     /* Calls that ended at this moment may still be telling so on other threads. */
     while (atomic_load(&c->left) > 0)
         nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
@@ -72,6 +74,7 @@ void block_client_free(struct block_client *c)
 struct fan {
     struct rpc_call *calls[LIMIT_BLOCK_SERVERS];
     unsigned started, under_way;
+    size_t put_bytes; /* of each, when they are puts */
 };
 
 static void fan_start(struct fan *f, struct block_route *route, struct block_buffer *const *blocks, size_t count,
@@ -87,7 +90,7 @@ static void fan_end(struct fan *f, const struct block_route *route)
 {
     for (unsigned i = 0; i < f->started; i++)
         if (f->calls[i])
-            block_server_leave(route->servers[i], f->calls[i]);
+            block_server_leave(route->servers[i], f->calls[i], f->put_bytes);
 }
 
 /* One attempt: ERR_OK when a majority has them, ERR_NOSPC when that fails for want of room, ERR_BLOCKS when it can't be
@@ -95,8 +98,8 @@ static void fan_end(struct fan *f, const struct block_route *route)
 static enum err put_once(struct block_route *route, struct block_buffer *const *blocks, size_t count,
                          struct rpc_cancel *cancel)
 {
-    struct fan f = {0};
-    unsigned acknowledged = 0;
+    struct fan f = {.put_bytes = block_put_bytes(blocks, count)};
+    unsigned acknowledged = 0, full = 0;
     enum err e = ERR_BLOCKS;
     while (f.started < block_route_width(route))
         fan_start(&f, route, blocks, count, cancel);
@@ -110,7 +113,7 @@ static enum err put_once(struct block_route *route, struct block_buffer *const *
         struct slice message, payload;
         uint64_t boot_id;
         enum err status = rpc_call_result(f.calls[at], &message, &payload);
-        status = block_ack_of(status, message, &boot_id);
+        status = block_put_ended(route->servers[at], f.put_bytes, status, message, &boot_id);
         rpc_call_free(f.calls[at]);
         f.calls[at] = NULL;
         f.under_way--;
@@ -119,9 +122,7 @@ static enum err put_once(struct block_route *route, struct block_buffer *const *
                 e = ERR_CANCELLED;
                 break;
             }
-            block_server_suspect(route->servers[at], status);
-            if (status == ERR_NOSPC)
-                e = ERR_NOSPC;
+            full += status == ERR_NOSPC;
             /* The next in order takes the copy. */
             if (f.started < route->count)
                 fan_start(&f, route, blocks, count, cancel);
@@ -131,14 +132,13 @@ static enum err put_once(struct block_route *route, struct block_buffer *const *
         }
     }
     fan_end(&f, route);
-    return e;
+    return e == ERR_BLOCKS && block_route_is_full(route, full) ? ERR_NOSPC : e;
 }
 
 /* Blocks that go to the same servers, in one frame. */
 static size_t group_size(struct block_client *c, struct block_buffer *const *blocks, size_t count,
-                         struct block_route *ret)
+                         const struct block_route *ret)
 {
-    block_route_for(c, &blocks[0]->id, ret);
     size_t bytes = blocks[0]->data.size, n = 1;
     for (; n < count && n < RPC_PAYLOAD_SLICES; n++) {
         bytes += blocks[n]->data.size;
@@ -161,6 +161,7 @@ enum err block_client_put_durable(struct block_client *c, struct block_buffer *c
     unsigned attempt = 0;
     while (count > 0) {
         struct block_route route;
+        TRY(block_route_for_put(c, &blocks[0]->id, cancel, &route));
         size_t group = group_size(c, blocks, count, &route);
         enum err e = route.count > 0 ? put_once(&route, blocks, group, cancel) : ERR_BLOCKS;
         if (e == ERR_OK) {
@@ -239,6 +240,8 @@ static enum err take_answer(struct asking *q, size_t at, struct block_buffer **r
         q->answered_without++;
     else if (e != ERR_OK)
         block_server_suspect(q->route.servers[at], e);
+    else
+        block_server_answered(q->route.servers[at]);
     return e;
 }
 
@@ -338,7 +341,7 @@ enum err block_client_space(struct block_client *c, struct rpc_cancel *cancel, s
     struct sha256 any = {{0}};
     struct block_client_space space = {0};
     block_route_for(c, &any, &route);
-    for (unsigned i = 0; i < route.count; i++) {
+    for (unsigned i = 0; i < (route.well ? route.well : route.count); i++) {
         enum err e = ask_space(route.servers[i], cancel, &space.total, &space.free);
         if (e == ERR_CANCELLED)
             return e;

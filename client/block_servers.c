@@ -14,6 +14,9 @@
 #define CONNECT_TIMEOUT_NS (1 * NS_PER_S)
 #define SUSPECT_FAILED_NS (1 * NS_PER_S)
 #define SUSPECT_SLOW_NS (5 * NS_PER_S)
+#define STALLED_NS (2 * NS_PER_S) /* a server with much unanswered that says nothing for so long is suspected */
+#define PROBE_TRY_NS (200 * NS_PER_MS)
+#define ROOM_LOOK_NS (1 * NS_PER_MS)
 #define BACKOFF_FIRST_MS 5
 #define BACKOFF_MAX_MS 200
 #define BACKOFF_SLICE_MS 20 /* how soon a cancel is noticed */
@@ -64,6 +67,31 @@ static struct block_server *server_for(struct block_client *c, const struct meta
     return found;
 }
 
+static void on_probed(void *context, enum err status, struct slice message)
+{
+    (void)message;
+    struct block_server *s = context;
+    if (status == ERR_OK)
+        block_server_answered(s);
+    else
+        block_server_suspect(s, status);
+    atomic_store(&s->probing, false);
+    atomic_fetch_sub(s->left, 1);
+}
+
+/* One that failed must answer a small question before it is given work again; who asks does not wait for that. */
+static bool server_is_well(struct block_server *s, int64_t now)
+{
+    int64_t until = atomic_load(&s->suspect_until_ns);
+    if (until != 0 && now >= until && !atomic_exchange(&s->probing, true)) {
+        struct rpc_call *call =
+            rpc_call_start(s->channel, METHOD_BLOCK_INFO, SLICE(NULL, 0), NULL, 0, now + PROBE_TRY_NS, NULL);
+        atomic_fetch_add(s->left, 1);
+        rpc_call_abandon(call, on_probed, s);
+    }
+    return until == 0;
+}
+
 void block_route_for(struct block_client *c, const struct sha256 *id, struct block_route *ret)
 {
     *ret = (struct block_route){0};
@@ -73,24 +101,61 @@ void block_route_for(struct block_client *c, const struct sha256 *id, struct blo
     for (unsigned i = 0; i < map->server_count; i++)
         candidates[i] = (struct placement_server){.id = map->servers[i].id, .weight = map->servers[i].weight};
     placement_order(candidates, map->server_count, id, order);
+    struct block_server *suspects[LIMIT_BLOCK_SERVERS];
+    unsigned suspect_count = 0;
     int64_t now = clock_boot_ns();
-    for (int suspects = 0; suspects < 2; suspects++) {
-        for (unsigned i = 0; i < map->server_count; i++) {
-            struct block_server *s = server_for(c, &map->servers[order[i]]);
-            if (s && (atomic_load(&s->suspect_until_ns) > now) == (suspects == 1))
-                ret->servers[ret->count++] = s;
-        }
-        if (!suspects)
-            ret->well = ret->count;
+    for (unsigned i = 0; i < map->server_count; i++) {
+        struct block_server *s = server_for(c, &map->servers[order[i]]);
+        if (s && server_is_well(s, now))
+            ret->servers[ret->count++] = s;
+        else if (s)
+            suspects[suspect_count++] = s;
     }
+    ret->well = ret->count;
+    memcpy(ret->servers + ret->count, suspects, suspect_count * sizeof(struct block_server *));
+    ret->count += suspect_count;
     ret->replicas = MIN(map->replicas, map->server_count);
     ret->majority = ret->replicas / 2 + 1;
     meta_client_map_release(c->meta, map);
 }
 
+/* False: it had to be suspected. */
+static enum err await_room(struct block_server *s, struct rpc_cancel *cancel, bool *ret_has_room)
+{
+    int64_t begun = clock_boot_ns();
+    while (atomic_load(&s->pending_bytes) > BLOCK_PENDING_BYTES && atomic_load(&s->suspect_until_ns) == 0) {
+        if (cancel && rpc_cancel_fired(cancel))
+            return ERR_CANCELLED;
+        if (clock_boot_ns() - MAX(begun, (int64_t)atomic_load(&s->answered_ns)) > STALLED_NS)
+            block_server_suspect(s, ERR_TIMEOUT);
+        else
+            nanosleep(&(struct timespec){.tv_nsec = ROOM_LOOK_NS}, NULL);
+    }
+    *ret_has_room = atomic_load(&s->suspect_until_ns) == 0;
+    return ERR_OK;
+}
+
+enum err block_route_for_put(struct block_client *c, const struct sha256 *id, struct rpc_cancel *cancel,
+                             struct block_route *ret)
+{
+    bool ready;
+    do {
+        ready = true;
+        block_route_for(c, id, ret);
+        for (unsigned i = 0; ready && i < MIN(block_route_width(ret), ret->well); i++)
+            TRY(await_room(ret->servers[i], cancel, &ready));
+    } while (!ready);
+    return ERR_OK;
+}
+
 unsigned block_route_width(const struct block_route *r)
 {
     return MIN(r->count, MIN(r->replicas, MAX(r->well, r->majority)));
+}
+
+bool block_route_is_full(const struct block_route *r, unsigned full)
+{
+    return full > 0 && full + r->majority > r->count;
 }
 
 void block_route_by_speed(struct block_route *r)
@@ -113,23 +178,50 @@ void block_server_suspect(struct block_server *s, enum err why)
     if (why == ERR_CANCELLED || why == ERR_BUSY_NOW || why == ERR_CORRUPT)
         return;
     int64_t until = clock_boot_ns() + (why == ERR_TIMEOUT ? SUSPECT_SLOW_NS : SUSPECT_FAILED_NS);
-    if (atomic_exchange(&s->suspect_until_ns, until) < until - SUSPECT_SLOW_NS)
+    if (atomic_exchange(&s->suspect_until_ns, until) == 0)
         log_warn("block server %u at %s: %s", s->id, rpc_channel_address(s->channel), err_message(why));
 }
+
+void block_server_answered(struct block_server *s)
+{
+    atomic_store(&s->answered_ns, clock_boot_ns());
+    if (atomic_load(&s->suspect_until_ns) != 0 && atomic_exchange(&s->suspect_until_ns, 0) != 0)
+        log_info("block server %u at %s answers again", s->id, rpc_channel_address(s->channel));
+}
+
+struct left_call {
+    struct block_server *server;
+    size_t put_bytes;
+};
 
 static void on_left(void *context, enum err status, struct slice message)
 {
     (void)message;
-    struct block_server *s = context;
-    if (status != ERR_OK)
+    struct left_call *l = context;
+    struct block_server *s = l->server;
+    atomic_fetch_sub(&s->pending_bytes, l->put_bytes);
+    if (status == ERR_OK)
+        block_server_answered(s);
+    else
         block_server_suspect(s, status);
     atomic_fetch_sub(s->left, 1);
+    free(l);
 }
 
-void block_server_leave(struct block_server *s, struct rpc_call *call)
+void block_server_leave(struct block_server *s, struct rpc_call *call, size_t put_bytes)
 {
+    struct left_call *l = MEM_NEW(struct left_call);
+    *l = (struct left_call){.server = s, .put_bytes = put_bytes};
     atomic_fetch_add(s->left, 1);
-    rpc_call_abandon(call, on_left, s);
+    rpc_call_abandon(call, on_left, l);
+}
+
+size_t block_put_bytes(struct block_buffer *const *blocks, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += blocks[i]->data.size;
+    return bytes;
 }
 
 struct rpc_call *block_put_start(struct block_server *s, struct block_buffer *const *blocks, size_t count, bool durable,
@@ -143,12 +235,25 @@ struct rpc_call *block_put_start(struct block_server *s, struct block_buffer *co
         sizes[i] = (uint32_t)blocks[i]->data.size;
         payload[i] = blocks[i]->data;
     }
+    atomic_fetch_add(&s->pending_bytes, block_put_bytes(blocks, count));
     struct wire_block_put put = {.durable = durable, .ids = ids, .sizes = sizes, .count = (unsigned)count};
     struct arena a = {0};
     struct rpc_call *call = rpc_call_start(s->channel, METHOD_BLOCK_PUT, wire_block_put_encode(&put, &a), payload,
                                            count, deadline_ns, cancel);
     arena_free(&a);
     return call;
+}
+
+enum err block_put_ended(struct block_server *s, size_t put_bytes, enum err status, struct slice message,
+                         uint64_t *ret_boot_id)
+{
+    atomic_fetch_sub(&s->pending_bytes, put_bytes);
+    enum err e = block_ack_of(status, message, ret_boot_id);
+    if (e == ERR_OK)
+        block_server_answered(s);
+    else
+        block_server_suspect(s, e);
+    return e;
 }
 
 enum err block_ack_of(enum err status, struct slice message, uint64_t *ret_boot_id)

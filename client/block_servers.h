@@ -9,9 +9,13 @@
 struct block_server {
     uint32_t id;
     struct rpc_channel *channel;
-    atomic_int_fast64_t suspect_until_ns; /* it failed lately: tried last until then */
-    atomic_int_fast64_t slow_until_ns;    /* another one overtook it lately: read last until then */
-    atomic_uint *left;                    /* of its client */
+    /* 0: it is well. Else it failed, is tried last, and is asked from this time on whether it is well again. */
+    atomic_int_fast64_t suspect_until_ns;
+    atomic_bool probing;
+    atomic_int_fast64_t answered_ns;    /* when it last did what it was asked */
+    atomic_uint_fast64_t pending_bytes; /* of puts that it has not answered */
+    atomic_int_fast64_t slow_until_ns;  /* another one overtook it lately: read last until then */
+    atomic_uint *left;                  /* of its client */
 };
 
 struct block_client {
@@ -34,20 +38,33 @@ struct block_route {
 /* How many to send a block to at first: one that failed lately (its socket may be full, which holds up the sender) only
  * when there is no majority without it. */
 unsigned block_route_width(const struct block_route *r);
+/* No majority is possible without servers that have no room. */
+bool block_route_is_full(const struct block_route *r, unsigned full);
 /* For a read: those that are slow behind the others that are well. */
 void block_route_by_speed(struct block_route *r);
 void block_route_for(struct block_client *c, const struct sha256 *id, struct block_route *ret);
+/* The same for a put: waits while those that it would go to have more than BLOCK_PENDING_BYTES unanswered. A sender is
+ * never blocked by a full socket that way, which would hold up what it has sent to others; one that answers nothing
+ * meanwhile is suspected. */
+enum err block_route_for_put(struct block_client *c, const struct sha256 *id, struct rpc_cancel *cancel,
+                             struct block_route *ret) MUST_USE;
 void block_server_suspect(struct block_server *s, enum err why);
-/* Lets go of a call; when it fails, the server is suspected. */
-void block_server_leave(struct block_server *s, struct rpc_call *call);
+/* It did what it was asked. */
+void block_server_answered(struct block_server *s);
+/* Lets go of a call of so many bytes; when it fails, the server is suspected. */
+void block_server_leave(struct block_server *s, struct rpc_call *call, size_t put_bytes);
 
 /* Sends blocks (at most RPC_PAYLOAD_SLICES, LIMIT_FRAME_PAYLOAD_BYTES in all) to one server. */
 struct rpc_call *block_put_start(struct block_server *s, struct block_buffer *const *blocks, size_t count, bool durable,
                                  int64_t deadline_ns, struct rpc_cancel *cancel);
-/* Of an ended put or sync call. */
+size_t block_put_bytes(struct block_buffer *const *blocks, size_t count);
+/* Of an ended put (with its size) or sync call (0). Also tells how the server is. */
+enum err block_put_ended(struct block_server *s, size_t put_bytes, enum err status, struct slice message,
+                         uint64_t *ret_boot_id) MUST_USE;
 enum err block_ack_of(enum err status, struct slice message, uint64_t *ret_boot_id) MUST_USE;
 
 /* Waiting between attempts; ERR_CANCELLED, or ERR_TIMEOUT after the soft time-out since begun_ns. */
 enum err block_backoff(struct block_client *c, unsigned attempt, int64_t begun_ns, struct rpc_cancel *cancel) MUST_USE;
 
 #define BLOCK_TRY_NS (3 * NS_PER_S) /* one request to one server */
+#define BLOCK_PENDING_BYTES (4u * MIB)

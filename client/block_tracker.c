@@ -81,11 +81,8 @@ static void on_late(void *context, enum err status, struct slice message)
 {
     struct late *l = context;
     uint64_t boot_id;
-    enum err e = block_ack_of(status, message, &boot_id);
-    if (e == ERR_OK)
+    if (block_put_ended(l->server, l->block->block->data.size, status, message, &boot_id) == ERR_OK)
         note_copy(l->block, l->server, boot_id);
-    else
-        block_server_suspect(l->server, e);
     tracked_unref(l->block);
     atomic_fetch_sub(l->server->left, 1);
     free(l);
@@ -105,7 +102,7 @@ static enum err put_once(struct tracked *b, struct block_route *route, struct rp
 {
     struct rpc_call *calls[LIMIT_BLOCK_SERVERS] = {NULL};
     unsigned started = 0, under_way = 0, acknowledged = 0, width = block_route_width(route);
-    bool no_space = false;
+    unsigned full = 0;
     enum err e = ERR_BLOCKS;
     while (e == ERR_BLOCKS && (under_way > 0 || started < route->count)) {
         while (started < route->count && under_way + acknowledged < width) {
@@ -124,7 +121,7 @@ static enum err put_once(struct tracked *b, struct block_route *route, struct rp
         struct slice message, payload;
         uint64_t boot_id;
         enum err status = rpc_call_result(calls[at], &message, &payload);
-        status = block_ack_of(status, message, &boot_id);
+        status = block_put_ended(route->servers[at], b->block->data.size, status, message, &boot_id);
         rpc_call_free(calls[at]);
         calls[at] = NULL;
         under_way--;
@@ -135,14 +132,13 @@ static enum err put_once(struct tracked *b, struct block_route *route, struct rp
         } else if (status == ERR_CANCELLED) {
             e = status;
         } else {
-            block_server_suspect(route->servers[at], status);
-            no_space = no_space || status == ERR_NOSPC;
+            full += status == ERR_NOSPC;
         }
     }
     for (unsigned i = 0; i < started; i++)
         if (calls[i])
             finish_late(b, route->servers[i], calls[i]);
-    return e == ERR_BLOCKS && no_space ? ERR_NOSPC : e;
+    return e == ERR_BLOCKS && block_route_is_full(route, full) ? ERR_NOSPC : e;
 }
 
 enum err block_tracker_put(struct block_tracker *t, struct block_buffer *block, struct rpc_cancel *cancel)
@@ -161,8 +157,9 @@ enum err block_tracker_put(struct block_tracker *t, struct block_buffer *block, 
     enum err e = ERR_BLOCKS;
     for (unsigned attempt = 0; e == ERR_BLOCKS; attempt++) {
         struct block_route route;
-        block_route_for(t->client, &block->id, &route);
-        e = put_once(b, &route, cancel);
+        e = block_route_for_put(t->client, &block->id, cancel, &route);
+        if (e == ERR_OK)
+            e = put_once(b, &route, cancel);
         if (e == ERR_BLOCKS) {
             e = block_backoff(t->client, attempt, begun, cancel);
             if (e == ERR_OK) {
@@ -249,7 +246,7 @@ static enum err barrier_run(struct barrier *s, unsigned majority, struct rpc_can
         struct slice message, payload;
         uint64_t boot_id;
         enum err status = rpc_call_result(s->calls[at], &message, &payload);
-        status = block_ack_of(status, message, &boot_id);
+        status = block_put_ended(s->servers[at], 0, status, message, &boot_id);
         rpc_call_free(s->calls[at]);
         s->calls[at] = NULL;
         under_way--;
@@ -257,12 +254,10 @@ static enum err barrier_run(struct barrier *s, unsigned majority, struct rpc_can
             barrier_count(s, s->servers[at], boot_id);
         else if (status == ERR_CANCELLED)
             e = status;
-        else
-            block_server_suspect(s->servers[at], status);
     }
     for (unsigned i = 0; i < s->server_count; i++)
         if (s->calls[i])
-            block_server_leave(s->servers[i], s->calls[i]);
+            block_server_leave(s->servers[i], s->calls[i], 0);
     return e;
 }
 

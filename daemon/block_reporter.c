@@ -21,7 +21,8 @@ struct block_reporter {
     uv_work_t work;
     struct block_store_stat stat; /* the worker's, while work is under way */
     bool work_under_way, call_under_way, again;
-    unsigned at, hops; /* which member is asked, and how many were in this round */
+    enum err complaint; /* the last refusal that was logged */
+    unsigned at, hops;  /* which member is asked, and how many were in this round */
     struct arena arena;
 };
 
@@ -70,6 +71,14 @@ static void on_answer(void *context, const struct rpc_response *response)
         follow_hint(r, response->message);
     } else if (err_class(response->status) == ERR_CLASS_LEADER || err_class(response->status) == ERR_CLASS_WAIT) {
         ask_next(r);
+    } else if (response->status != r->complaint && response->status != ERR_OK) {
+        struct wire_error error;
+        arena_reset(&r->arena);
+        wire_error_decode(response->message, &r->arena, &error);
+        log_warn("this block server is refused: %.*s", (int)error.text.size, (const char *)error.text.data);
+        r->complaint = response->status;
+    } else if (response->status == ERR_OK) {
+        r->complaint = ERR_OK;
     }
 }
 

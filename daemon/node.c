@@ -37,6 +37,7 @@ static void open_handles(struct node *n)
 {
     node_leader_open(n);
     node_chaos_open(n);
+    node_lead_open(n);
     uv_signal_init(n->loop, &n->sigterm);
     uv_signal_init(n->loop, &n->sigint);
     n->sigterm.data = n->sigint.data = n;
@@ -153,6 +154,7 @@ static void close_loop_parts(struct node *n)
         node_fail_reads(n, ERR_SHUTDOWN);
     }
     node_chaos_close(n);
+    node_lead_close(n);
     node_leader_close(n);
     uv_close((uv_handle_t *)&n->sigterm, NULL);
     uv_close((uv_handle_t *)&n->sigint, NULL);

@@ -66,6 +66,9 @@ struct read {
     void *context;
 };
 
+/* What this node does to become leader; the steps are explained in node_lead.c. */
+enum lead_stage { LEAD_CONNECT, LEAD_ASKING, LEAD_WAITING, LEAD_CAMPAIGNED };
+
 /* A metastore member, this node included. */
 struct member {
     struct node *node;
@@ -115,6 +118,7 @@ struct node {
     /* commands and reads under way */
     struct list queued; /* proposals that the next turn gives to raft */
     unsigned queued_count;
+    bool proposals_held;       /* for a moment, because another one is about to lead */
     struct list proposed;      /* by index */
     struct map_u64 reads;      /* id -> struct read, with raft */
     struct list waiting_reads; /* by index, confirmed, for the state to catch up */
@@ -126,11 +130,13 @@ struct node {
     uint64_t ready_term;
     bool init_proposed, reap_proposed, reap_due;
     struct sessions sessions;
-    uv_timer_t second_timer, reap_timer, leader_timer, drop_timer, stop_timer;
+    uv_timer_t second_timer, reap_timer, leader_timer, hold_timer, drop_timer, stop_timer;
     uint64_t seconds;         /* ticks of second_timer */
     struct list leader_waits; /* struct leader_wait */
     unsigned leader_wait_count;
-    int64_t campaign_ns; /* of the last campaign for those who wait; 0: none yet */
+    enum lead_stage lead_stage;
+    int64_t lead_until_ns; /* of the stage */
+    uint64_t lead_index;   /* the leader's log ends here: wait for it */
     int64_t reap_begun_ns;
     uint64_t compacted_index; /* as last told to raft */
     bool flush_started;       /* a compaction waits for the state to be flushed */
@@ -223,7 +229,13 @@ void node_chaos_close(struct node *n);
 void node_crash(struct node *n);
 void node_restore(struct node *n);
 void node_fail(struct node *n, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* node_lead.c */
+void node_lead_open(struct node *n);
+void node_lead_close(struct node *n);
 void node_lead(struct node *n, struct rpc_request *request);
+/* The same request of another member: it asks the leader to make it one. */
+void node_hand_over(struct node *n, struct rpc_request *request, uint32_t to);
 void node_leader_waits_check(struct node *n);
 void node_leader_waits_fail(struct node *n, enum err status);
 

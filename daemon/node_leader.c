@@ -119,8 +119,10 @@ void node_role_changed(struct node *n)
 {
     if (n->role != RAFT_LEADER || !n->leader_ready) {
         /* What is proposed may still be committed by the next leader: clients repeat it under the same number. */
-        if (n->role != RAFT_LEADER)
+        if (n->role != RAFT_LEADER) {
+            n->proposals_held = false;
             node_fail_proposals(n, service_not_leader(n));
+        }
         sessions_clear(&n->sessions);
         block_registry_clear(&n->registry);
     }

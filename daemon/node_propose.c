@@ -40,7 +40,7 @@ void node_proposals_given(struct node *n, const struct raft_update *u, unsigned 
 void node_flush_proposals(struct node *n)
 {
     struct raft_entry entries[256];
-    while (!list_empty(&n->queued) && !n->fault.text[0]) {
+    while (!list_empty(&n->queued) && !n->fault.text[0] && !n->proposals_held) {
         struct raft_event e = {.type = RAFT_EVENT_PROPOSE, .propose = {.entries = entries}};
         size_t bytes = 0;
         list_for_each (node, &n->queued) {

@@ -246,6 +246,8 @@ void service_admin(struct node *n, struct rpc_request *request)
         service_refuse(n, request, state, NULL);
     else if (!service_has_role(n, request, WIRE_NODE_META))
         return;
+    else if (request->method == METHOD_ADMIN_LEADER && request->conn_tag >> 32 == WIRE_ROLE_NODE)
+        node_hand_over(n, request, (uint32_t)request->conn_tag);
     else if (request->method == METHOD_ADMIN_LEADER)
         node_lead(n, request);
     else

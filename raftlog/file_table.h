@@ -19,7 +19,8 @@ struct file_table {
     /* Creates the directory when it is missing. */
     enum err (*open_dir)(void *context, const char *path, struct file_table_dir **ret, struct err_text *why);
     void (*close_dir)(void *context, struct file_table_dir *dir);
-    /* Calls `each` for every regular file, in any order. */
+    /* Calls `each` for every regular file, in any order. open and remove give ERR_NOT_FOUND when there is no such file.
+     */
     enum err (*list)(void *context, struct file_table_dir *dir, void (*each)(void *arg, const char *name), void *arg);
     enum err (*open)(void *context, struct file_table_dir *dir, const char *name, bool create,
                      struct file_table_file **ret);
@@ -28,7 +29,7 @@ struct file_table {
     /* Whole reads and writes: short ones are errors (ERR_IO; NOSPC for a full disk). */
     enum err (*read)(void *context, struct file_table_file *file, uint64_t offset, void *to, size_t size);
     enum err (*write)(void *context, struct file_table_file *file, uint64_t offset, const void *from, size_t size);
-    /* Makes size bytes of zeros that later writes need no metadata for. */
+    /* Grows the file to size bytes with zeros that later writes need no metadata for; what it holds stays. */
     enum err (*allocate)(void *context, struct file_table_file *file, uint64_t size);
     enum err (*truncate)(void *context, struct file_table_file *file, uint64_t size);
     enum err (*sync)(void *context, struct file_table_file *file); /* data and size */

@@ -22,7 +22,7 @@
  *
  * Marker. After each batch the last acknowledged (index, term) goes into the older slot, without a sync of its own; it
  * is synced when a segment is begun or dropped, with each change of the hard state, before and after a truncation, and
- * at close. (A sync for each batch costs as much as the batch's own.) The newest whole slot counts.
+ * at close. (A sync with each batch would double what a batch costs.) The newest whole slot counts.
  *
  * A truncation first stores, synced, the lowered acknowledged (index, term) and in cut_segment and cut_offset where the
  * dead bytes begin; then it removes later segments and writes zeros over the rest of that one; then it stores a marker

@@ -23,12 +23,21 @@ static void work_blocks(const char *path)
         must_put(s, i, BLOCK_BYTES, true);
 }
 
-/* In the log; or `flushed`, as an open does with what it finds there, in a table and a blob file. */
-static void make_store(const char *path, bool flushed)
+/* Blocks in the log; or `flushed`, as an open does with what it finds there, in a table and a blob file. */
+static void make_template(char path[64], bool flushed)
 {
+    directory_make(path);
     run_killed("work_blocks", path);
     if (flushed)
         block_store_close(must_open(path));
+}
+
+static void copy_template(const char *from, char path[64])
+{
+    char command[200];
+    directory_make(path);
+    snprintf(command, sizeof command, "cp -r '%s/.' '%s'", from, path);
+    assert_int_equal(system(command), 0);
 }
 
 /* The file with this suffix that has the most bytes. */
@@ -122,10 +131,11 @@ static void test_flips(void **state)
     for (unsigned k = 0; k < 3; k++) {
         bool flushed = k < 2;
         unsigned noticed = 0, rounds = k == 0 ? 12 : 25;
+        char whole[64];
+        make_template(whole, flushed);
         for (unsigned n = 0; n < rounds; n++) {
             char path[64], file[512];
-            directory_make(path);
-            make_store(path, flushed);
+            copy_template(whole, path);
             find_file(path, suffixes[k], file);
             off_t at = (off_t)prng_below(&p, (uint64_t)file_size(file));
             flip(file, at);
@@ -135,6 +145,7 @@ static void test_flips(void **state)
             noticed += v.corrupt > 0;
             directory_remove(path);
         }
+        directory_remove(whole);
         printf("%s: %u flips, %u noticed, the others harmless\n", suffixes[k], rounds, noticed);
         assert_in_range(noticed, rounds / 3, rounds);
     }
@@ -144,11 +155,12 @@ static void test_lengths(void **state)
 {
     (void)state;
     const char *const suffixes[] = {".blob", ".sst"};
+    char whole[64];
+    make_template(whole, true);
     for (unsigned k = 0; k < 2; k++)
         for (unsigned n = 0; n < 4; n++) {
             char path[64], file[512];
-            directory_make(path);
-            make_store(path, true);
+            copy_template(whole, path);
             find_file(path, suffixes[k], file);
             off_t size = file_size(file);
             assert_int_equal(n == 3 ? unlink(file) : truncate(file, n == 0 ? size - 1 : n == 1 ? size / 2 : 0), 0);
@@ -157,16 +169,18 @@ static void test_lengths(void **state)
                 fail_msg("%s cut (%u): %u intact, %u corrupt, %u gone", suffixes[k], n, v.intact, v.corrupt, v.gone);
             directory_remove(path);
         }
+    directory_remove(whole);
 }
 
 /* The last record of the log torn by a power cut: it was never acknowledged, and what was before it is there. */
 static void test_torn_log(void **state)
 {
     (void)state;
+    char whole[64];
+    make_template(whole, false);
     for (unsigned n = 1; n <= 4; n++) {
         char path[64], file[512];
-        directory_make(path);
-        make_store(path, false);
+        copy_template(whole, path);
         find_file(path, ".log", file);
         assert_int_equal(truncate(file, file_size(file) - (off_t)(n * n * 1000)), 0);
         struct verdict v = examine(path);
@@ -174,6 +188,7 @@ static void test_torn_log(void **state)
         assert_int_equal(v.gone, 1);
         directory_remove(path);
     }
+    directory_remove(whole);
 }
 
 int main(int argc, char **argv)

@@ -308,7 +308,7 @@ static void test_hello_is_judged(void **state)
     int asked = 0;
     fixture_start(&f, 0);
     struct rpc_peer *p = rpc_peer_new(&loop, &f.address, slice_str("peer"), refuse, &asked);
-    start_call(p, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(200), &answer);
+    start_call(p, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(500), &answer);
     RUN_UNTIL(answer.calls == 1);
     assert_int_equal(answer.status, ERR_UNREACHABLE);
     assert_in_range(asked, 2, 10); /* backs off */

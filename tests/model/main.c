@@ -1,0 +1,376 @@
+/* main.c: random commands to the state machine and to the model; every reply and now and then the whole tree must
+ * agree.
+ *
+ *   model --seed N --steps K [--only I,J,...] [--verbose]
+ *
+ * Each step is made from (seed, its number) alone, so steps can be left out: a failing run is shrunk to a few steps,
+ * and printed as a command that replays it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/prng.h"
+#include "tests/model/compare.h"
+
+#define CHECK_EVERY 250u
+#define OPEN_MAX_HINTS 4u
+
+struct run {
+    struct meta *meta;
+    struct model model;
+    uint64_t index, sessions[MODEL_SESSIONS], seqs[MODEL_SESSIONS], acked[MODEL_SESSIONS];
+    uint64_t blocks; /* made so far */
+    int64_t time_ns;
+    bool verbose;
+    struct err_text why;
+};
+
+/* What a step chose; the arrays are what the command borrows. */
+struct step {
+    struct meta_command command;
+    unsigned session;
+    char name[1], new_name[1], target[40];
+    uint64_t inos[OPEN_MAX_HINTS];
+    struct meta_extent extents[4];
+    bool retry;
+};
+
+static uint64_t any_inode(const struct run *r, struct prng *p, bool directory)
+{
+    uint64_t found[MODEL_INODES];
+    unsigned count = 0;
+    for (unsigned i = 1; i < MODEL_INODES; i++)
+        if (r->model.inodes[i].used && (!directory || S_ISDIR(r->model.inodes[i].mode)))
+            found[count++] = r->model.inodes[i].ino;
+    /* Now and then one that is not what is asked for, or is long gone. */
+    if (prng_below(p, 40) == 0)
+        return prng_below(p, 200);
+    return found[prng_below(p, count)];
+}
+
+static struct slice any_name(struct prng *p, char *to)
+{
+    to[0] = (char)('a' + prng_below(p, MODEL_NAMES));
+    return SLICE(to, 1);
+}
+
+static unsigned any_hints(const struct run *r, struct prng *p, uint64_t *to)
+{
+    unsigned count = (unsigned)prng_below(p, OPEN_MAX_HINTS + 1);
+    for (unsigned i = 0; i < count; i++)
+        to[i] = any_inode(r, p, false);
+    return count;
+}
+
+static void choose_extents(struct run *r, struct prng *p, struct step *s, uint64_t room)
+{
+    struct meta_command *c = &s->command;
+    uint64_t at = c->commit.append ? 0 : prng_below(p, room);
+    while (c->commit.extent_count < ARRAY_SIZE(s->extents)) {
+        uint64_t length = 1 + prng_below(p, 200);
+        if (at + length > room)
+            break;
+        struct meta_extent *e = &s->extents[c->commit.extent_count++];
+        *e = (struct meta_extent){.file_offset = at, .length = length};
+        if (prng_below(p, 8) != 0) {
+            uint64_t block = prng_below(p, 4) == 0 && r->blocks ? 1 + prng_below(p, r->blocks) : ++r->blocks;
+            put_u32be(e->block.bytes, (uint32_t)block);
+            e->block_offset = (uint32_t)prng_below(p, 100);
+        }
+        at += length + (c->commit.append ? 0 : prng_below(p, 3) * prng_below(p, 50));
+        if (prng_below(p, 3) == 0)
+            break;
+    }
+    c->commit.extents = s->extents;
+    c->commit.size_at_least = prng_below(p, 4) == 0 ? prng_below(p, MODEL_BYTES) : at > MODEL_BYTES ? MODEL_BYTES : at;
+}
+
+static void choose(struct run *r, struct prng *p, struct step *s)
+{
+    static const struct {
+        enum meta_op op;
+        unsigned weight;
+    } table[] = {{META_CREATE, 14}, {META_MKDIR, 8}, {META_MKNOD, 2},      {META_SYMLINK, 2}, {META_LINK, 6},
+                 {META_UNLINK, 10}, {META_RMDIR, 5}, {META_RENAME, 18},    {META_COMMIT, 22}, {META_SETATTR, 8},
+                 {META_RELEASE, 3}, {META_REAP, 4},  {META_SESSION_END, 1}};
+    unsigned total = 0, pick;
+    for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+        total += table[i].weight;
+    pick = (unsigned)prng_below(p, total);
+    unsigned at = 0;
+    for (; pick >= table[at].weight; at++)
+        pick -= table[at].weight;
+    struct meta_command *c = &s->command;
+    *c = (struct meta_command){.op = table[at].op};
+    s->session = (unsigned)prng_below(p, MODEL_SESSIONS);
+    s->retry = prng_below(p, 10) == 0;
+    switch (c->op) {
+    case META_CREATE:
+    case META_MKDIR:
+    case META_MKNOD:
+    case META_SYMLINK:
+        c->make.parent = any_inode(r, p, true);
+        c->make.name = any_name(p, s->name);
+        c->make.mode = (uint32_t)prng_below(p, 07777 + 1) | (prng_below(p, 2) ? S_IFIFO : S_IFCHR);
+        c->make.uid = (uint32_t)prng_below(p, 3);
+        c->make.gid = (uint32_t)prng_below(p, 3);
+        c->make.rdev = (uint32_t)prng_below(p, 100);
+        c->make.exclusive = prng_below(p, 2);
+        memset(s->target, 't', sizeof s->target);
+        c->make.target = SLICE(s->target, 1 + prng_below(p, sizeof s->target));
+        break;
+    case META_LINK:
+        c->link.ino = any_inode(r, p, false);
+        c->link.parent = any_inode(r, p, true);
+        c->link.name = any_name(p, s->name);
+        break;
+    case META_UNLINK:
+    case META_RMDIR:
+        c->unlink.parent = any_inode(r, p, true);
+        c->unlink.name = any_name(p, s->name);
+        c->unlink.open_count = any_hints(r, p, s->inos);
+        c->unlink.open_inos = s->inos;
+        c->unlink.open_unknown = prng_below(p, 10) == 0;
+        break;
+    case META_RENAME:
+        c->rename.parent = any_inode(r, p, true);
+        c->rename.new_parent = any_inode(r, p, true);
+        c->rename.name = any_name(p, s->name);
+        c->rename.new_name = any_name(p, s->new_name);
+        c->rename.flags = (uint32_t)prng_below(p, 3);
+        c->rename.open_count = any_hints(r, p, s->inos);
+        c->rename.open_inos = s->inos;
+        break;
+    case META_COMMIT: {
+        c->commit.ino = any_inode(r, p, false);
+        c->commit.append = prng_below(p, 5) == 0;
+        c->commit.has_expected_version = prng_below(p, 10) == 0;
+        c->commit.expected_version = prng_below(p, 5);
+        unsigned i = model_find(&r->model, c->commit.ino);
+        uint64_t size = i ? r->model.inodes[i].size : 0;
+        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 0) : MODEL_BYTES);
+        break;
+    }
+    case META_SETATTR:
+        c->setattr.ino = any_inode(r, p, false);
+        c->setattr.mask = (uint32_t)prng_below(p, 16);
+        c->setattr.size = prng_below(p, 3) == 0 ? 0 : prng_below(p, MODEL_BYTES);
+        c->setattr.mode = (uint32_t)prng_below(p, 07777 + 1);
+        c->setattr.uid = (uint32_t)prng_below(p, 3);
+        c->setattr.gid = (uint32_t)prng_below(p, 3);
+        break;
+    case META_RELEASE:
+        c->release.count = any_hints(r, p, s->inos);
+        c->release.inos = s->inos;
+        break;
+    case META_SESSION_END:
+        c->session_end.session = r->sessions[s->session];
+        break;
+    default:
+        break;
+    }
+}
+
+static struct meta_reply apply(struct run *r, const struct meta_command *c)
+{
+    struct meta_reply reply;
+    struct meta_command stamped = *c;
+    stamped.time_ns = ++r->time_ns;
+    CHECK(meta_apply(r->meta, ++r->index, &stamped, &reply) == ERR_OK);
+    return reply;
+}
+
+static void open_session(struct run *r, unsigned n)
+{
+    struct meta_command c = {.op = META_SESSION_OPEN};
+    c.session_open.export = slice_str(META_EXPORT_DEFAULT);
+    c.session_open.client = slice_str("model");
+    put_u64be(c.session_open.nonce, r->index);
+    struct meta_reply reply = apply(r, &c);
+    CHECK(reply.status == ERR_OK && reply.session == r->index);
+    r->sessions[n] = reply.session;
+    r->seqs[n] = r->acked[n] = 0;
+}
+
+static bool reap(struct run *r)
+{
+    struct meta_command c = {.op = META_REAP};
+    if (!meta_reap_pending(r->meta, &c.reap.content_id))
+        return false;
+    CHECK(apply(r, &c).status == ERR_OK);
+    return true;
+}
+
+/* Not memcmp: there is padding. */
+static bool same_attr(const struct meta_attr *a, const struct meta_attr *b)
+{
+    return a->ino == b->ino && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink &&
+           a->rdev == b->rdev && a->size == b->size && a->allocated == b->allocated && a->mtime_ns == b->mtime_ns &&
+           a->ctime_ns == b->ctime_ns && a->version == b->version && a->content_id == b->content_id;
+}
+
+static bool same_reply(const struct meta_reply *a, const struct meta_reply *b)
+{
+    return a->status == b->status && a->has_attr == b->has_attr && a->orphaned == b->orphaned &&
+           a->existed == b->existed && (!a->has_attr || same_attr(&a->attr, &b->attr)) && a->offset == b->offset;
+}
+
+static bool check_reply(struct run *r, const struct step *s, const struct meta_reply *reply,
+                        const struct model_outcome *o)
+{
+    if (reply->status != o->status) {
+        (void)err_explain(&r->why, ERR_CORRUPT, "status %s, must be %s", err_name(reply->status), err_name(o->status));
+        return false;
+    }
+    if (reply->status != ERR_OK || !o->inode)
+        return true;
+    if (reply->orphaned != o->orphaned || reply->existed != o->existed) {
+        (void)err_explain(&r->why, ERR_CORRUPT, "orphaned %d existed %d, must be %d %d", reply->orphaned,
+                          reply->existed, o->orphaned, o->existed);
+        return false;
+    }
+    (void)s;
+    return compare_attr(&reply->attr, &o->copy, &r->why);
+}
+
+static bool run_step(struct run *r, uint64_t seed, unsigned number)
+{
+    struct step s;
+    struct prng p;
+    prng_seed(&p, seed * 1000003 + number);
+    prng_next(&p);
+    choose(r, &p, &s);
+    if (s.command.op == META_REAP)
+        return reap(r) || true;
+    bool ends = s.command.op == META_SESSION_END;
+    if (!ends) {
+        s.command.session = r->sessions[s.session];
+        s.command.seq = ++r->seqs[s.session];
+        s.command.acked = r->acked[s.session];
+        /* Replies are acknowledged late, as by a client with several requests under way. */
+        if (prng_below(&p, 3) == 0)
+            r->acked[s.session] = s.command.seq;
+    }
+    if (r->verbose) {
+        char text[300];
+        meta_command_describe(&s.command, text, sizeof text);
+        printf("%u: %s\n", number, text);
+    }
+    struct meta_reply reply = apply(r, &s.command);
+    struct model_outcome o = model_apply(&r->model, &s.command, s.session, reply.has_attr ? reply.attr.ino : 0);
+    if (!check_reply(r, &s, &reply, &o))
+        return false;
+    if (ends)
+        open_session(r, s.session);
+    if (s.retry && !ends) {
+        struct meta_reply again = apply(r, &s.command);
+        if (!same_reply(&reply, &again)) {
+            (void)err_explain(&r->why, ERR_CORRUPT, "a retry got %s, the first answer was %s", err_name(again.status),
+                              err_name(reply.status));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool run_all(uint64_t seed, const unsigned *steps, unsigned count, bool verbose, struct err_text *why,
+                    unsigned *ret_at)
+{
+    static struct run r;
+    char path[] = "/tmp/surf-model-XXXXXX";
+    CHECK(mkdtemp(path));
+    memset(&r, 0, sizeof r); /* too large for a compound literal on the stack */
+    r.verbose = verbose;
+    r.time_ns = 1;
+    model_init(&r.model);
+    struct meta_options options = {.path = path};
+    CHECK(meta_open(&options, &r.meta, why) == ERR_OK);
+    struct meta_command init = {.op = META_INIT, .init = {.cookie_key = {(uint8_t)seed}}};
+    CHECK(apply(&r, &init).status == ERR_OK);
+    for (unsigned n = 0; n < MODEL_SESSIONS; n++)
+        open_session(&r, n);
+    bool ok = true;
+    unsigned at = 0;
+    for (; at < count && ok; at++) {
+        ok = run_step(&r, seed, steps[at]);
+        if (ok && (at % CHECK_EVERY == CHECK_EVERY - 1 || at + 1 == count))
+            ok = compare_trees(r.meta, &r.model, &r.why);
+    }
+    while (ok && reap(&r))
+        ;
+    ok = ok && compare_trees(r.meta, &r.model, &r.why) && compare_counts(r.meta, &r.model, &r.why);
+    *why = r.why;
+    *ret_at = at;
+    meta_close(r.meta);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    CHECK(system(command) == 0);
+    return ok;
+}
+
+/* Leaves out ever smaller parts as long as the rest still fails. */
+static unsigned shrink(uint64_t seed, unsigned *steps, unsigned count)
+{
+    struct err_text why;
+    unsigned at;
+    for (unsigned part = count / 2; part > 0; part /= 2)
+        for (unsigned from = 0; from + part <= count;) {
+            unsigned *rest = mem_alloc(count * sizeof *rest);
+            memcpy(rest, steps, from * sizeof *rest);
+            memcpy(rest + from, steps + from + part, (count - from - part) * sizeof *rest);
+            if (!run_all(seed, rest, count - part, false, &why, &at)) {
+                count -= part;
+                memcpy(steps, rest, count * sizeof *rest);
+            } else {
+                from += part;
+            }
+            free(rest);
+        }
+    return count;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 1;
+    unsigned count = 2000;
+    char *only = NULL;
+    bool verbose = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--verbose") == 0)
+            verbose = true;
+        else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
+            seed = strtoull(argv[++i], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--steps") == 0)
+            count = (unsigned)strtoul(argv[++i], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--only") == 0)
+            only = argv[++i];
+        else
+            return fprintf(stderr, "usage: model [--seed N] [--steps K] [--only I,J,...] [--verbose]\n"), 64;
+    }
+    unsigned *steps = mem_alloc((count + strlen(only ? only : "") + 1) * sizeof *steps), at;
+    for (unsigned i = 0; i < count; i++)
+        steps[i] = i;
+    if (only) {
+        count = 0;
+        for (char *text; (text = strsep(&only, ","));)
+            steps[count++] = (unsigned)strtoul(text, NULL, 10);
+    }
+    struct err_text why = {""};
+    bool ok = run_all(seed, steps, count, verbose, &why, &at);
+    if (ok) {
+        printf("seed %llu: %u steps agree\n", (unsigned long long)seed, count);
+    } else {
+        printf("seed %llu, step %u: %s\n", (unsigned long long)seed, at, why.text);
+        count = shrink(seed, steps, at < count ? at : count);
+        printf("replay: model --verbose --seed %llu --only ", (unsigned long long)seed);
+        for (unsigned i = 0; i < count; i++)
+            printf("%s%u", i ? "," : "", steps[i]);
+        printf("\n");
+    }
+    free(steps);
+    return ok ? 0 : 1;
+}

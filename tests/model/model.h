@@ -1,0 +1,45 @@
+/* model.h: a tiny file system in arrays: what the state machine must do, written again as simply as possible. */
+#pragma once
+
+#include "meta/types.h"
+
+#define MODEL_INODES 400u
+#define MODEL_BYTES 3000u /* the longest file */
+#define MODEL_NAMES 6u
+#define MODEL_SESSIONS 3u
+
+/* Each byte of a file: which block, and where in it. Block 0 is a hole. */
+struct model_byte {
+    uint32_t block, at;
+};
+
+struct model_inode {
+    bool used;
+    uint64_t ino;
+    uint32_t mode, uid, gid, rdev;
+    unsigned nlink;
+    uint64_t size, version;
+    struct model_byte bytes[MODEL_BYTES];
+    unsigned entries[MODEL_NAMES]; /* directories: index of the inode under each name; 0: none */
+    unsigned parent;               /* directories */
+    unsigned target;               /* symlinks: length of the target */
+    bool held[MODEL_SESSIONS];     /* orphan of that session */
+};
+
+struct model {
+    struct model_inode inodes[MODEL_INODES]; /* [1] is the root; [0] is nobody */
+};
+
+struct model_outcome {
+    enum err status;
+    unsigned inode; /* the one made, changed, or that lost a link */
+    bool orphaned, existed;
+    struct model_inode copy; /* of that inode when it was changed (it may be gone now) */
+};
+
+void model_init(struct model *m);
+unsigned model_find(const struct model *m, uint64_t ino); /* 0: none */
+/* Executes the command; names are "a", "b", ... of session number `session` (index). new_ino names an inode that is
+ * made: the model has no opinion on numbers. */
+struct model_outcome model_apply(struct model *m, const struct meta_command *c, unsigned session, uint64_t new_ino);
+unsigned model_name(struct slice name); /* its index */
