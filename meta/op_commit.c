@@ -34,8 +34,8 @@ OP(commit)
     for (unsigned n = 0; n < c->commit.extent_count; n++)
         TRY_OP(place(&cutter, c->commit.extents[n], base, &end));
     TRY_OP(content_end(&cutter));
-    uint64_t size = c->commit.append ? end : c->commit.size_at_least;
-    i.attr.size = MAX(i.attr.size, size);
+    /* Nothing may lie behind the end of file: it would come to light when the file grows. */
+    i.attr.size = MAX(i.attr.size, MAX(end, c->commit.append ? 0 : c->commit.size_at_least));
     i.attr.version++;
     i.attr.ctime_ns = m->time_ns;
     i.attr.mtime_ns = c->commit.has_mtime ? c->commit.mtime_ns : m->time_ns;

@@ -137,7 +137,7 @@ struct meta_command {
             uint64_t ino;
             const struct meta_extent *extents; /* in file order, not overlapping; replace those bytes */
             unsigned extent_count;             /* <= LIMIT_COMMIT_EXTENTS */
-            uint64_t size_at_least;            /* the size becomes max(size, this) */
+            uint64_t size_at_least;            /* the size becomes max(size, this, end of the extents) */
             bool append;                       /* extents count from the end of file as of apply (one run from 0) */
             bool has_expected_version;
             uint64_t expected_version; /* VERSION (with attr in the reply) when it differs; nothing changed */

@@ -89,6 +89,14 @@ static void choose_extents(struct run *r, struct prng *p, struct step *s, uint64
     c->commit.size_at_least = prng_below(p, 4) == 0 ? prng_below(p, MODEL_BYTES) : at > MODEL_BYTES ? MODEL_BYTES : at;
 }
 
+static bool is_crowded(const struct model *m)
+{
+    unsigned used = 0;
+    for (unsigned i = 1; i < MODEL_INODES; i++)
+        used += m->inodes[i].used;
+    return used > MODEL_INODES * 3 / 4;
+}
+
 static void choose(struct run *r, struct prng *p, struct step *s)
 {
     static const struct {
@@ -106,6 +114,9 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         pick -= table[at].weight;
     struct meta_command *c = &s->command;
     *c = (struct meta_command){.op = table[at].op};
+    bool makes = c->op == META_CREATE || c->op == META_MKDIR || c->op == META_MKNOD || c->op == META_SYMLINK;
+    if (makes && is_crowded(&r->model)) /* long runs must not outgrow the model */
+        c->op = prng_below(p, 3) ? META_UNLINK : META_RMDIR;
     s->session = (unsigned)prng_below(p, MODEL_SESSIONS);
     s->retry = prng_below(p, 10) == 0;
     switch (c->op) {

@@ -286,7 +286,7 @@ static struct model_outcome apply_commit(struct model *m, const struct meta_comm
             n->bytes[base + x->file_offset + b] = (struct model_byte){block, block ? x->block_offset + (uint32_t)b : 0};
         end = base + x->file_offset + x->length;
     }
-    uint64_t size = c->commit.append ? end : c->commit.size_at_least;
+    uint64_t size = c->commit.append || end > c->commit.size_at_least ? end : c->commit.size_at_least;
     if (size > n->size)
         n->size = size;
     n->version++;

@@ -1,0 +1,186 @@
+/* sim.h: a whole cluster of the real consensus core in one thread, with time, network, disk and faults made from one seed.
+ *
+ * The simulated driver keeps the contract of raft/raft.h as loosely as it allows: writes end late, a crash keeps any
+ * prefix of what was under way, messages are lost, doubled, reordered and delayed, clocks drift, members stop, pause and
+ * come back. After every step the invariants of checks.c must hold. The first that doesn't ends the process with the seed
+ * and the command that replays it. Times are nanoseconds of simulated time from 0; one world exists at a time. */
+#pragma once
+
+#include "base/prng.h"
+#include "raft/raft.h"
+
+#define SIM_NODES_MAX 7u
+#define SIM_DATA_BYTES 24u
+#define SIM_MS INT64_C(1000000)
+#define SIM_ELECTION_NS (150 * SIM_MS)
+/* The lease's margin bears clocks that run up to 5 % off, to either side: 0.9 / 0.95 < 1 / 1.05. */
+#define SIM_LEASE_DRIFT_NS (SIM_ELECTION_NS / 10)
+#define SIM_DRIFT_PPM_MAX 50000
+#define SIM_HEAL_NS (15000 * SIM_MS)       /* in which a healed cluster must commit something everywhere */
+#define SIM_READ_ANSWER_NS (2000 * SIM_MS) /* in which a healed cluster must answer every read */
+
+struct sim_entry {
+    uint64_t term;
+    enum raft_entry_type type;
+    uint32_t size;
+    uint8_t data[SIM_DATA_BYTES];
+};
+
+struct sim_log { /* entries 1..last */
+    struct sim_entry *entries;
+    uint64_t last, capacity;
+};
+
+/* What one update gave to the disk. */
+struct sim_write {
+    struct sim_write *next;
+    bool truncate, hard_changed;
+    uint64_t truncate_after;
+    struct raft_hard_state hard;
+    struct raft_entry *entries;
+    unsigned entry_count;
+    struct sim_message **messages; /* that wait for it */
+    unsigned message_count;
+};
+
+struct sim_message {
+    struct raft_message m;
+    struct raft_entry entries[]; /* their data follows in the same allocation */
+};
+
+struct sim_machine {
+    uint64_t applied, hash, value;
+};
+
+struct sim_read {
+    uint64_t id, required; /* the answer must hold every entry up to here */
+    uint64_t index;        /* answered by the core, waits for the state machine; 0: not yet */
+    uint32_t node;
+    int64_t asked_ns;
+};
+
+struct sim_node {
+    uint32_t id;
+    struct raft *raft; /* NULL: down */
+    unsigned incarnation;
+    bool ever_started;
+    bool suspended; /* crashed as SurfStore's tests do it: deaf and dumb, with its memory */
+    int64_t paused_until_ns;
+    int64_t clock_offset_ns, clock_ppm;
+    int64_t deadline_ns, tick_at_ns; /* on its own clock; on the world's: the earliest tick queued */
+    enum raft_role role;
+    uint64_t term, committed;
+
+    struct sim_log shadow; /* as the core believes it: durable and under way */
+    struct sim_log durable;
+    struct raft_hard_state durable_hard;
+    uint64_t compacted;
+    struct sim_write *writes, **writes_end; /* oldest first */
+    unsigned write_count, writing;          /* the first `writing` are under way */
+
+    struct sim_machine machine, checkpoint; /* in memory; durable */
+    uint64_t apply_to;
+};
+
+enum sim_event_type {
+    SIM_MESSAGE,
+    SIM_TICK,
+    SIM_WRITTEN,
+    SIM_APPLY,
+    SIM_RESTART,
+    SIM_RESUME,
+    SIM_CRASH,
+    SIM_CLIENT,
+    SIM_FAULT,
+    SIM_CONDUCT /* manual elections */
+};
+
+struct sim_event {
+    int64_t at_ns;
+    uint64_t order;
+    enum sim_event_type type;
+    uint32_t node; /* 0: the world */
+    unsigned incarnation;
+    struct sim_message *message;
+};
+
+/* How bad this seed's world is; chances are per 1000. */
+struct sim_temper {
+    unsigned loss, duplicate, cut, slow;
+    int64_t delay_ns, slow_ns, write_ns, apply_ns;
+    int64_t fault_every_ns, client_every_ns;
+    unsigned leader_crash; /* of a node that has just won */
+    unsigned checkpoint;
+};
+
+struct sim {
+    uint64_t seed;
+    struct prng prng;
+    bool trace;
+    bool check_promises; /* also look into each message for what it promises */
+    int64_t now_ns, end_ns;
+    bool healing;
+    struct sim_temper temper;
+    struct raft_config config;
+    enum raft_election election;
+    enum raft_reads reads_by;
+    size_t cache_bytes;
+    struct sim_node nodes[SIM_NODES_MAX + 1]; /* by id, from 1 */
+    unsigned node_count;
+    bool cut[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1]; /* from, to */
+
+    struct sim_event *events; /* a heap */
+    size_t event_count, event_capacity;
+    uint64_t event_order;
+
+    struct sim_read *reads;
+    unsigned read_count, read_capacity;
+    uint64_t next_value, next_read;
+
+    /* What the world knows to be true for ever. */
+    struct sim_log committed;
+    uint64_t *hash_at; /* of the state with index i applied; 0: nobody was there yet */
+    uint64_t hash_capacity;
+    struct sim_seen *seen; /* entries by (index, term) */
+    size_t seen_count, seen_capacity;
+    uint32_t *leader_of; /* by term */
+    uint64_t leader_capacity;
+
+    uint64_t steps, commands, reads_answered, elections, crashes;
+    uint64_t heal_value; /* commands from this number on were proposed after the healing */
+};
+
+/* ---- main.c ---- */
+_Noreturn void sim_fail(const struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
+void sim_trace(const struct sim *s, uint32_t node, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* ---- world.c: chance, events, network ---- */
+bool sim_chance(struct sim *s, unsigned per_1000);
+int64_t sim_between(struct sim *s, int64_t low, int64_t high);
+void sim_post(struct sim *s, int64_t at_ns, enum sim_event_type type, uint32_t node, struct sim_message *message);
+bool sim_take(struct sim *s, struct sim_event *ret);
+struct sim_message *sim_message_copy(const struct raft_message *m);
+void sim_send(struct sim *s, struct sim_message *message); /* takes it over */
+void sim_log_set(struct sim_log *l, const struct raft_entry *e);
+struct sim_entry *sim_log_at(const struct sim_log *l, uint64_t index);
+
+/* ---- node.c: the driver of one member ---- */
+void sim_start(struct sim *s, struct sim_node *n);
+void sim_crash(struct sim *s, struct sim_node *n);
+void sim_step(struct sim *s, struct sim_node *n, struct raft_event *event, struct raft_update *ret);
+void sim_written(struct sim *s, struct sim_node *n);
+void sim_apply(struct sim *s, struct sim_node *n);
+void sim_tick(struct sim *s, struct sim_node *n);
+void sim_compact(struct sim *s, struct sim_node *n);
+void sim_node_close(struct sim_node *n);
+
+/* ---- checks.c ---- */
+void check_given(struct sim *s, const struct sim_node *n, const struct raft_entry *e);
+void check_step(struct sim *s, struct sim_node *n);
+void check_applied(struct sim *s, const struct sim_node *n);
+void check_promise(const struct sim *s, const struct raft_message *m);
+void check_read(struct sim *s, const struct sim_read *r, const struct sim_node *n);
+void check_close(struct sim *s);
+
+/* ---- scenario.c: what happens in a seed ---- */
+void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises);
