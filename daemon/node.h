@@ -69,6 +69,13 @@ struct read {
 /* What this node does to become leader; the steps are explained in node_lead.c. */
 enum lead_stage { LEAD_CONNECT, LEAD_ASKING, LEAD_WAITING, LEAD_CAMPAIGNED };
 
+/* Committed entries that are still to be applied. */
+struct apply_backlog {
+    struct arena arena;
+    struct raft_entry *entries;
+    unsigned at, count;
+};
+
 /* A metastore member, this node included. */
 struct member {
     struct node *node;
@@ -107,6 +114,7 @@ struct node {
     uint32_t leader;
     int64_t deadline_ns, timer_ns; /* raft's wish, and when the timer fires: never later */
     uv_timer_t timer;
+    struct apply_backlog backlog;
     uint64_t applied_to_report;            /* an APPLIED event that waits for the next turn of the loop; 0: none */
     uint64_t persist_pushed, persist_done; /* the log thread's numbers */
     struct list held_messages;             /* struct held_message: wait for persistence */
@@ -172,7 +180,12 @@ enum err node_step(struct node *n, struct raft_event *event);
 void node_wake(struct node *n); /* the loop takes another turn without waiting */
 
 /* node_apply.c */
-void node_apply(struct node *n, const struct raft_entry *entries, unsigned count);
+/* Applies in order, at least one, and no more once the time is over; returns how many. */
+unsigned node_apply(struct node *n, const struct raft_entry *entries, unsigned count, int64_t until_ns);
+/* Copies what one slice of time was not enough for: the update that holds it ends. Raft gives no more before all of it
+ * is applied. */
+void node_backlog_keep(struct node *n, const struct raft_entry *entries, unsigned count);
+bool node_backlog_apply(struct node *n, int64_t until_ns); /* true: nothing is left */
 enum err node_learn_cluster_id(struct node *n, const uint8_t id[16]) MUST_USE;
 
 /* node_propose.c */

@@ -3,6 +3,7 @@
 
 #define LOG_MODULE "apply"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/node.h"
 #include "proto/wire_meta.h"
@@ -46,20 +47,48 @@ static void apply_command(struct node *n, const struct raft_entry *e)
     node_proposal_applied(n, e, &reply);
 }
 
-void node_apply(struct node *n, const struct raft_entry *entries, unsigned count)
+static void apply_entry(struct node *n, const struct raft_entry *e)
 {
-    for (unsigned i = 0; i < count && !n->fault.text[0]; i++) {
-        const struct raft_entry *e = &entries[i];
-        CHECK(e->index == meta_applied_index(n->meta) + 1);
-        if (e->type == RAFT_ENTRY_COMMAND) {
-            apply_command(n, e);
-        } else {
-            enum err err = meta_apply_nothing(n->meta, e->index);
-            if (err != ERR_OK)
-                node_fail(n, "entry %llu can't be applied: %s", (unsigned long long)e->index, err_message(err));
-        }
-        if (n->role == RAFT_LEADER && e->term == n->term)
-            n->ready_term = n->term;
+    CHECK(e->index == meta_applied_index(n->meta) + 1);
+    if (e->type == RAFT_ENTRY_COMMAND) {
+        apply_command(n, e);
+    } else {
+        enum err err = meta_apply_nothing(n->meta, e->index);
+        if (err != ERR_OK)
+            node_fail(n, "entry %llu can't be applied: %s", (unsigned long long)e->index, err_message(err));
+    }
+    if (n->role == RAFT_LEADER && e->term == n->term)
+        n->ready_term = n->term;
+}
+
+unsigned node_apply(struct node *n, const struct raft_entry *entries, unsigned count, int64_t until_ns)
+{
+    unsigned done = 0;
+    while (done < count && !n->fault.text[0]) {
+        apply_entry(n, &entries[done++]);
+        if (clock_boot_ns() > until_ns)
+            break;
     }
     node_reads_applied(n);
+    return done;
+}
+
+void node_backlog_keep(struct node *n, const struct raft_entry *entries, unsigned count)
+{
+    struct apply_backlog *b = &n->backlog;
+    CHECK(b->at == b->count);
+    arena_reset(&b->arena);
+    b->entries = arena_alloc(&b->arena, count * sizeof *b->entries);
+    b->at = 0, b->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        b->entries[i] = entries[i];
+        b->entries[i].data = arena_slice(&b->arena, entries[i].data);
+    }
+}
+
+bool node_backlog_apply(struct node *n, int64_t until_ns)
+{
+    struct apply_backlog *b = &n->backlog;
+    b->at += node_apply(n, b->entries + b->at, b->count - b->at, until_ns);
+    return b->at == b->count;
 }

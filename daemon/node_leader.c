@@ -6,7 +6,7 @@
 #include "base/prng.h"
 #include "daemon/node.h"
 
-#define REAP_DELAY_MS 10u     /* from the first sign of dead contents: more of them come together */
+#define REAP_DELAY_MS 500u    /* from the first sign of dead contents: more of them come together */
 #define REAP_PAUSE_MAX_MS 100 /* between two steps; as long as the last one took, so that clients keep their share */
 #define POLL_SECONDS 2u
 #define COMPACT_SECONDS 5u

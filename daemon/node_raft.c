@@ -78,21 +78,43 @@ static void on_timer(uv_timer_t *timer)
 /* Applies what became committed until there is no more, or until others should have the loop for a while. */
 static void apply_committed(struct node *n, struct raft_update *u)
 {
-    int64_t begun_ns = clock_boot_ns();
+    int64_t until_ns = clock_boot_ns() + NODE_APPLY_SLICE_NS;
     while (u->committed_count > 0 && !n->fault.text[0]) {
-        node_apply(n, u->committed, u->committed_count);
+        unsigned done = node_apply(n, u->committed, u->committed_count, until_ns);
         if (n->fault.text[0])
             return;
         struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .now_ns = clock_boot_ns()};
         applied.applied.index = meta_applied_index(n->meta);
-        if (applied.now_ns - begun_ns > NODE_APPLY_SLICE_NS) {
+        if (done < u->committed_count) {
+            node_backlog_keep(n, u->committed + done, u->committed_count - done);
+            node_wake(n);
+            return;
+        }
+        if (applied.now_ns > until_ns) {
             n->applied_to_report = applied.applied.index;
             node_wake(n);
             return;
         }
-        n->applied_to_report = 0;
         raft_step(n->raft, &applied, u);
         carry_out(n, u);
+    }
+}
+
+/* The next slice of what apply_committed had to leave. */
+static void go_on_applying(struct node *n)
+{
+    if (n->backlog.at < n->backlog.count) {
+        if (!node_backlog_apply(n, clock_boot_ns() + NODE_APPLY_SLICE_NS)) {
+            node_wake(n);
+            return;
+        }
+        n->applied_to_report = meta_applied_index(n->meta);
+    }
+    if (n->applied_to_report > 0 && !n->fault.text[0]) {
+        struct raft_event applied = {.type = RAFT_EVENT_APPLIED};
+        applied.applied.index = n->applied_to_report;
+        n->applied_to_report = 0;
+        (void)!node_step(n, &applied);
     }
 }
 
@@ -155,12 +177,8 @@ static void on_check(uv_check_t *check)
     if (!uv_is_active((uv_handle_t *)&n->idle))
         return;
     uv_idle_stop(&n->idle);
-    if (n->applied_to_report > 0 && !n->fault.text[0]) {
-        struct raft_event applied = {.type = RAFT_EVENT_APPLIED};
-        applied.applied.index = n->applied_to_report;
-        n->applied_to_report = 0;
-        (void)!node_step(n, &applied);
-    }
+    if (!n->fault.text[0])
+        go_on_applying(n);
     node_flush_proposals(n);
 }
 
@@ -267,4 +285,5 @@ void node_raft_close(struct node *n)
     bytes_free(&n->read_buffer);
     arena_free(&n->send_arena);
     arena_free(&n->apply_arena);
+    arena_free(&n->backlog.arena);
 }

@@ -1,4 +1,6 @@
 /* content.c: extents of contents in rows, and the count of who names each block. */
+#include <string.h>
+
 #include "base/check.h"
 #include "meta/extent.h"
 #include "meta/store.h"
@@ -53,6 +55,14 @@ static enum err remove_row(struct meta *m, uint64_t content_id, const struct met
     return ERR_OK;
 }
 
+static struct meta_extent *grow(struct arena *a, const struct meta_extent *list, unsigned count, unsigned *capacity)
+{
+    *capacity *= 2;
+    struct meta_extent *more = arena_alloc(a, *capacity * sizeof *more);
+    memcpy(more, list, count * sizeof *more);
+    return more;
+}
+
 /* The written extents that overlap [from, to), at most max + 1 of them, into the arena. */
 static enum err collect(struct meta *m, uint64_t content_id, uint64_t from, uint64_t to, unsigned max,
                         struct meta_extent **ret, unsigned *ret_count)
@@ -76,13 +86,8 @@ static enum err collect(struct meta *m, uint64_t content_id, uint64_t from, uint
         if (e != ERR_OK || extent.file_offset >= to)
             break;
         if (extent.file_offset + extent.length > from) {
-            if (count == capacity) {
-                struct meta_extent *more = arena_alloc(&m->arena, 2 * (size_t)capacity * sizeof *more);
-                for (unsigned i = 0; i < count; i++)
-                    more[i] = list[i];
-                list = more;
-                capacity *= 2;
-            }
+            if (count == capacity)
+                list = grow(&m->arena, list, count, &capacity);
             list[count++] = extent;
         }
         store_range_next(&range);
@@ -172,7 +177,8 @@ enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsign
     struct slice key, value;
     unsigned count = 0;
     enum err e = ERR_OK;
-    struct meta_extent *found = arena_alloc(&m->arena, max * sizeof *found);
+    unsigned capacity = 16;
+    struct meta_extent *found = arena_alloc(&m->arena, capacity * sizeof *found);
     *ret_end = from;
     store_range_open_before(m, &range, &last, 9);
     while (e == ERR_OK && store_range_get(&range, &key, &value)) {
@@ -184,6 +190,8 @@ enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsign
             *ret_end = extent.file_offset + extent.length;
             break;
         }
+        if (count == capacity)
+            found = grow(&m->arena, found, count, &capacity);
         found[count++] = extent;
         rocksdb_iter_prev(range.it);
     }
