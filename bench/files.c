@@ -2,8 +2,9 @@
  *
  *   surf-bench-files WORKLOAD DIRECTORY COUNT [PROCESSES]
  *
- * Prints one number: operations (or bytes, for the sequential ones) per second. With PROCESSES each works in a directory
- * of its own and the rates are of all together. Ends with exit code 1 and the failing call when anything fails. */
+ * Prints one number: operations (or bytes, for the sequential ones) per second. With PROCESSES each works in a
+ * directory of its own and the rates are of all together. Ends with exit code 1 and the failing call when anything
+ * fails. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -170,15 +171,20 @@ static void do_stream_read(const char *directory, long count)
 
 static const struct workload {
     const char *name;
-    void (*one)(const char *directory, long i);   /* called COUNT times */
+    void (*one)(const char *directory, long i);     /* called COUNT times */
     void (*all)(const char *directory, long count); /* or called once */
-    long unit;                                    /* operations or bytes for each of COUNT */
+    long unit;                                      /* operations or bytes for each of COUNT */
 } workloads[] = {
-    {"mkdir", do_mkdir, NULL, 1},           {"create", do_create, NULL, 1},
-    {"durable", do_durable, NULL, 1},       {"stat", do_stat, NULL, 1},
-    {"unlink", do_unlink, NULL, 1},         {"tree-write", do_tree_write, NULL, 1},
-    {"tree-read", do_tree_read, NULL, 1},   {"append", do_append, NULL, 1},
-    {"list", do_list, NULL, 1},             {"stream-write", NULL, do_stream_write, STREAM_CHUNK},
+    {"mkdir", do_mkdir, NULL, 1},
+    {"create", do_create, NULL, 1},
+    {"durable", do_durable, NULL, 1},
+    {"stat", do_stat, NULL, 1},
+    {"unlink", do_unlink, NULL, 1},
+    {"tree-write", do_tree_write, NULL, 1},
+    {"tree-read", do_tree_read, NULL, 1},
+    {"append", do_append, NULL, 1},
+    {"list", do_list, NULL, 1},
+    {"stream-write", NULL, do_stream_write, STREAM_CHUNK},
     {"stream-read", NULL, do_stream_read, STREAM_CHUNK},
 };
 

@@ -217,37 +217,50 @@ static enum err finish_puts(struct file_inode *i, struct rpc_cancel *cancel)
     return e;
 }
 
-static enum err send_commit(struct file_inode *i, const struct meta_extent *extents, unsigned count,
-                            uint64_t size_at_least, int64_t mtime_ns, struct rpc_cancel *cancel, struct meta_attr *ret)
+/* The commands of one commit. Each names the version that it expects: one that was broken off, and is still being
+ * resolved in the background, can then not take effect after a later one and bring back older bytes. */
+struct sending {
+    struct rpc_cancel *cancel;
+    int64_t mtime_ns;
+    uint64_t version;      /* that the file has, as far as is known */
+    unsigned commands;     /* that took effect */
+    struct meta_attr attr; /* after the last of them */
+};
+
+static enum err send_commit(struct file_inode *i, struct sending *s, const struct meta_extent *extents, unsigned count)
 {
+    const struct meta_extent *last = &extents[count - 1];
     struct meta_command command = {.op = META_COMMIT,
                                    .commit = {.ino = i->ino,
                                               .extents = extents,
                                               .extent_count = count,
-                                              .size_at_least = size_at_least,
+                                              .size_at_least = last->file_offset + last->length,
+                                              .has_expected_version = true,
+                                              .expected_version = s->version,
                                               .has_mtime = true,
-                                              .mtime_ns = mtime_ns}};
+                                              .mtime_ns = s->mtime_ns}};
     struct meta_reply reply;
-    TRY(meta_client_call(i->files->meta, &command, cancel, &reply));
+    TRY(meta_client_call(i->files->meta, &command, s->cancel, &reply));
+    while (reply.status == ERR_VERSION && reply.has_attr) {
+        /* Others have written too, or an earlier try of ours took effect after all. */
+        command.commit.expected_version = s->version = reply.attr.version;
+        TRY(meta_client_call(i->files->meta, &command, s->cancel, &reply));
+    }
     if (reply.status == ERR_SPLIT && count > 1) {
-        TRY(send_commit(i, extents, count / 2, 0, mtime_ns, cancel, ret));
-        return send_commit(i, extents + count / 2, count - count / 2, size_at_least, mtime_ns, cancel, ret);
+        TRY(send_commit(i, s, extents, count / 2));
+        return send_commit(i, s, extents + count / 2, count - count / 2);
     }
     TRY(reply.status);
-    *ret = reply.attr;
+    s->attr = reply.attr;
+    s->version = reply.attr.version;
+    s->commands++;
     return ERR_OK;
 }
 
-static enum err send_all(struct file_inode *i, const struct plan *p, int64_t mtime_ns, struct rpc_cancel *cancel,
-                         struct meta_attr *ret, unsigned *ret_commands)
+static enum err send_all(struct file_inode *i, const struct plan *p, struct sending *s)
 {
-    for (unsigned at = 0; at < p->count;) {
-        unsigned count = MIN(p->count - at, LIMIT_COMMIT_EXTENTS);
-        const struct meta_extent *last = &p->extents[at + count - 1];
-        TRY(send_commit(i, p->extents + at, count, last->file_offset + last->length, mtime_ns, cancel, ret));
-        at += count;
-        ++*ret_commands;
-    }
+    for (unsigned at = 0; at < p->count; at += LIMIT_COMMIT_EXTENTS)
+        TRY(send_commit(i, s, p->extents + at, MIN(p->count - at, LIMIT_COMMIT_EXTENTS)));
     return ERR_OK;
 }
 
@@ -255,7 +268,10 @@ static enum err make_durable(struct file_inode *i, const struct plan *p, struct 
 {
     if (p->block_count > 0)
         TRY(block_client_put_durable(i->files->blocks, p->blocks, p->block_count, cancel));
-    return i->tracker ? block_tracker_sync(i->tracker, cancel) : ERR_OK;
+    pthread_mutex_lock(&i->lock);
+    struct block_tracker *tracker = i->tracker;
+    pthread_mutex_unlock(&i->lock);
+    return tracker ? block_tracker_sync(tracker, cancel) : ERR_OK;
 }
 
 /* ---- the outcome; under the lock ---- */
@@ -310,7 +326,7 @@ static void put_back(struct file_inode *i)
         list_push_back(&i->full, n);
 }
 
-void inode_drop_dirty(struct file_inode *i)
+enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
 {
     CHECK(i->turn_taken);
     /* Workers may have some of it in their hands. */
@@ -319,15 +335,18 @@ void inode_drop_dirty(struct file_inode *i)
             struct full_chunk *f = container_of(n, struct full_chunk, node);
             if (f->queued && work_take_back(i->files, f)) {
                 f->queued = false;
+                f->done = true;
+                f->result = ERR_CANCELLED; /* a commit that comes instead puts it then */
                 i->puts--;
             }
         }
-        if (i->puts > 0 && inode_wait(i, NULL) != ERR_OK)
-            break;
+        if (i->puts > 0)
+            TRY(inode_wait(i, cancel));
     }
     take_committing(i);
     forget_committing(i);
     i->size = i->attr.size;
+    return ERR_OK;
 }
 
 static bool is_final(enum err e)
@@ -371,26 +390,24 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
         return e;
     }
     take_committing(i);
-    int64_t mtime_ns = i->mtime_ns;
     uint64_t before = i->attr.version;
+    struct sending s = {.cancel = cancel, .mtime_ns = i->mtime_ns, .version = before};
     pthread_mutex_unlock(&i->lock);
 
     struct plan p = {0};
-    struct meta_attr attr;
-    unsigned commands = 0;
     e = finish_puts(i, cancel);
     if (e == ERR_OK) {
         plan_make(i, &p);
         e = make_durable(i, &p, cancel);
     }
     if (e == ERR_OK)
-        e = send_all(i, &p, mtime_ns, cancel, &attr, &commands);
+        e = send_all(i, &p, &s);
     for (unsigned n = 0; e == ERR_OK && n < p.block_count; n++)
         block_cache_insert(i->files->cache, p.blocks[n]);
 
     pthread_mutex_lock(&i->lock);
     if (e == ERR_OK) {
-        take_result(i, &p, &attr, commands);
+        take_result(i, &p, &s.attr, s.commands);
     } else if (is_final(e)) {
         note_error(i, e);
         forget_committing(i);
@@ -405,7 +422,7 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
     plan_free(&p);
     if (e == ERR_OK) {
         atomic_fetch_add(&i->files->commits, 1);
-        inode_own_change(i, before + commands - 1, attr.version);
+        inode_own_change(i, before, s.commands, s.attr.version);
     }
     return is_final(e) && e != ERR_NOSPC && e != ERR_FBIG ? ERR_IO : e;
 }

@@ -53,6 +53,7 @@ struct file_inode {
 
     /* Protected by the table's lock. */
     unsigned handles, users; /* users: threads inside a call, background work included */
+    uint64_t entered;        /* when it was opened first, in the order of serials */
     struct list_node idle;   /* in the table's idle list when there are neither and nothing is dirty */
 };
 
@@ -76,12 +77,13 @@ struct open_files {
     struct file_options options;
     struct rpc_cancel *stop; /* fired when the table is closed and time is up */
 
-    pthread_mutex_t lock; /* lock order: this, never while holding it an inode's */
+    pthread_mutex_t lock; /* lock order: this before an inode's */
     pthread_cond_t changed;
     struct map_u64 inodes; /* ino -> struct file_inode */
     struct list idle;      /* oldest first */
     unsigned idle_count, open_count;
-    unsigned unlinks;               /* under way */
+    struct list unlinks;            /* under way, oldest first */
+    uint64_t serial;                /* orders unlinks and first opens */
     struct map_u64 kernel_versions; /* ino -> version + 1 that the kernel's pages are of */
 
     pthread_mutex_t work_lock;
@@ -107,16 +109,17 @@ struct file_inode *inode_find(struct open_files *t, uint64_t ino);
 void inode_leave(struct file_inode *i);
 bool inode_is_dirty(const struct file_inode *i);
 void inode_take_attr(struct file_inode *i, const struct meta_attr *attr); /* a newer state, as told by the metastore */
-/* After a change of this mount that took the file to `version`: the kernel's pages are right if nobody else changed it
- * since `before`; otherwise on_stale. Without locks held. */
-void inode_own_change(struct file_inode *i, uint64_t before, uint64_t version);
+/* After so many changes of this mount, the last of which took the file to `version`: the kernel's pages are right if
+ * they were of `before` and nobody else has changed it since; otherwise on_stale. Without locks held. */
+void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, uint64_t version);
 
 /* ---- file_commit.c ---- */
 enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 /* The turn: one commit or truncation at a time. ERR_CANCELLED. Under the lock. */
 enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 void inode_end_turn(struct file_inode *i);
-void inode_drop_dirty(struct file_inode *i); /* under the lock, with the turn */
+/* Under the lock, with the turn. ERR_CANCELLED: nothing was dropped. */
+enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 void full_chunk_free(struct full_chunk *f);
 /* Under the lock: waits for a change, at most a moment, so that a cancel is noticed. */
 enum err inode_wait(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;

@@ -9,9 +9,25 @@
 #define SEQUENTIAL_SLACK (4 * (uint64_t)MIB) /* the kernel's own read-ahead reorders requests by about this much */
 #define LAYOUT_ATTEMPTS 2                    /* with a fresh layout after a block was found nowhere */
 
+/* A read being put together: what the caller's buffer still lacks, as pieces of blocks. */
+struct reading {
+    uint64_t offset, end;
+    uint8_t *buffer;
+    struct meta_extent *pieces;
+    unsigned count, capacity;
+};
+
+static void add_piece(struct reading *r, const struct meta_extent *e)
+{
+    if (r->count == r->capacity) {
+        r->capacity = MAX(2 * r->capacity, 16u);
+        r->pieces = mem_realloc(r->pieces, r->capacity * sizeof *r->pieces);
+    }
+    r->pieces[r->count++] = *e;
+}
+
 /* Copies from full chunks what is still missing. Those that are put and no longer in memory are left as base pieces. */
-static void read_full(const struct list *list, uint64_t offset, uint8_t *buffer, struct ranges *missing,
-                      struct meta_extent *pieces, unsigned *piece_count, unsigned piece_capacity)
+static void read_full(struct reading *r, const struct list *list, struct ranges *missing)
 {
     for (struct list_node *n = list->head.prev; n != &list->head && missing->count > 0; n = n->prev) {
         const struct full_chunk *f = container_of(n, struct full_chunk, node);
@@ -22,11 +38,12 @@ static void read_full(const struct list *list, uint64_t offset, uint8_t *buffer,
             if (from >= to)
                 continue;
             if (data) {
-                memcpy(buffer + (from - offset), data + (from - base), to - from);
+                memcpy(r->buffer + (from - r->offset), data + (from - base), to - from);
             } else {
-                CHECK(*piece_count < piece_capacity);
-                pieces[(*piece_count)++] = (struct meta_extent){
-                    .file_offset = from, .length = to - from, .block = f->id, .block_offset = (uint32_t)(from - base)};
+                add_piece(r, &(struct meta_extent){.file_offset = from,
+                                                   .length = to - from,
+                                                   .block = f->id,
+                                                   .block_offset = (uint32_t)(from - base)});
             }
         }
         ranges_remove(missing, base, base + CHUNK_BYTES);
@@ -54,23 +71,6 @@ static enum err learn_layout(struct file_inode *i, uint64_t from, struct rpc_can
     }
     arena_free(&a);
     return e;
-}
-
-/* A read being put together: what the caller's buffer still lacks, as pieces of blocks. */
-struct reading {
-    uint64_t offset, end;
-    uint8_t *buffer;
-    struct meta_extent *pieces;
-    unsigned count, capacity;
-};
-
-static void add_piece(struct reading *r, const struct meta_extent *e)
-{
-    if (r->count == r->capacity) {
-        r->capacity = MAX(2 * r->capacity, 16u);
-        r->pieces = mem_realloc(r->pieces, r->capacity * sizeof *r->pieces);
-    }
-    r->pieces[r->count++] = *e;
 }
 
 static bool is_hole(const struct meta_extent *e)
@@ -105,21 +105,10 @@ static bool plan(struct file_inode *i, struct reading *r, uint64_t *ret_need)
     r->count = 0;
     ranges_add(&missing, r->offset, r->end);
     dirty_read(&i->dirty, r->offset, r->buffer, &missing);
-    unsigned room = 2 * (unsigned)((r->end - r->offset) / CHUNK_BYTES + 2) + 2 * missing.count;
-    unsigned chunks = 0;
-    list_for_each (n, &i->full)
-        chunks++;
-    list_for_each (n, &i->full_committing)
-        chunks++;
-    room += 2 * chunks;
-    if (room > r->capacity) {
-        r->capacity = room;
-        r->pieces = mem_realloc(r->pieces, r->capacity * sizeof *r->pieces);
-    }
     /* Newest first: chunks that were filled since the commit began, then what it has taken: ranges over full chunks. */
-    read_full(&i->full, r->offset, r->buffer, &missing, r->pieces, &r->count, r->capacity);
+    read_full(r, &i->full, &missing);
     dirty_read(&i->committing, r->offset, r->buffer, &missing);
-    read_full(&i->full_committing, r->offset, r->buffer, &missing, r->pieces, &r->count, r->capacity);
+    read_full(r, &i->full_committing, &missing);
     for (unsigned m = 0; m < missing.count && known; m++) {
         struct range gap = missing.list[m];
         uint64_t to = MIN(gap.to, MAX(i->attr.size, gap.from)); /* behind the committed size there is nothing */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #define KERNEL_VERSIONS_MAX 65536u
+#define CANCEL_CHECK_NS (20 * NS_PER_MS)
 #define DEFAULT_CACHE_BYTES ((size_t)256 * MIB)
 #define DEFAULT_DIRTY_BYTES ((size_t)256 * MIB)
 #define DEFAULT_READAHEAD_BYTES ((size_t)8 * MIB)
@@ -30,7 +31,12 @@ struct open_files *open_files_new(struct meta_client *meta, struct block_client 
     t->cache = block_cache_new(blocks, t->options.cache_bytes);
     t->stop = rpc_cancel_new();
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->changed, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    list_init(&t->unlinks);
     list_init(&t->idle);
     work_start(t);
     flush_start(t);
@@ -50,12 +56,64 @@ static void inode_free(struct file_inode *i)
     free(i);
 }
 
+/* Fires a cancel at a time, unless it is told before that this is over. */
+struct alarm {
+    struct rpc_cancel *cancel;
+    int64_t at_ns;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool over; /* protected by lock */
+    pthread_t thread;
+};
+
+static void *alarm_main(void *p)
+{
+    struct alarm *a = p;
+    pthread_mutex_lock(&a->lock);
+    while (!a->over && clock_boot_ns() < a->at_ns) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t at = (int64_t)until.tv_sec * NS_PER_S + until.tv_nsec + (a->at_ns - clock_boot_ns());
+        until = (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
+        pthread_cond_timedwait(&a->ended, &a->lock, &until);
+    }
+    bool over = a->over;
+    pthread_mutex_unlock(&a->lock);
+    if (!over)
+        rpc_cancel_fire(a->cancel);
+    return NULL;
+}
+
+static void alarm_set(struct alarm *a, struct rpc_cancel *cancel, int64_t timeout_ns)
+{
+    *a = (struct alarm){.cancel = cancel, .at_ns = clock_boot_ns() + timeout_ns};
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    CHECK(pthread_create(&a->thread, NULL, alarm_main, a) == 0);
+}
+
+static void alarm_end(struct alarm *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->over = true;
+    pthread_cond_signal(&a->ended);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    pthread_cond_destroy(&a->ended);
+    pthread_mutex_destroy(&a->lock);
+}
+
 void open_files_free(struct open_files *t, int64_t timeout_ns)
 {
     if (!t)
         return;
-    int64_t until = clock_boot_ns() + timeout_ns;
-    flush_stop(t); /* it commits what it can before it ends, at most until `stop` fires */
+    struct alarm alarm;
+    alarm_set(&alarm, t->stop, timeout_ns);
+    flush_stop(t); /* what it has in hand ends when `stop` fires */
     size_t at = 0;
     uint64_t ino;
     void *value;
@@ -64,11 +122,10 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
         pthread_mutex_lock(&i->lock);
         bool dirty = inode_is_dirty(i);
         pthread_mutex_unlock(&i->lock);
-        if (dirty && clock_boot_ns() < until && inode_commit(i, t->stop) == ERR_OK)
-            continue;
-        if (dirty)
+        if (dirty && inode_commit(i, t->stop) != ERR_OK)
             log_error("inode %llu: written data could not be committed and is lost", (unsigned long long)ino);
     }
+    alarm_end(&alarm);
     rpc_cancel_fire(t->stop);
     work_stop(t);
     at = 0;
@@ -141,14 +198,18 @@ struct file_inode *inode_find(struct open_files *t, uint64_t ino)
 void inode_leave(struct file_inode *i)
 {
     struct open_files *t = i->files;
-    pthread_mutex_lock(&i->lock);
-    bool dirty = inode_is_dirty(i), orphan = i->orphan;
-    pthread_mutex_unlock(&i->lock);
     pthread_mutex_lock(&t->lock);
     CHECK(i->users > 0);
     i->users--;
-    /* What is dirty stays for the flusher; nobody else can have made it dirty without being a user. */
-    if (i->users == 0 && i->handles == 0 && !dirty) {
+    bool unused = i->users == 0 && i->handles == 0, dirty = false, orphan = false;
+    if (unused) {
+        pthread_mutex_lock(&i->lock);
+        dirty = inode_is_dirty(i);
+        orphan = i->orphan;
+        pthread_mutex_unlock(&i->lock);
+    }
+    /* What is dirty stays for the flusher. */
+    if (unused && !dirty) {
         if (orphan) {
             drop_locked(t, i);
         } else {
@@ -176,13 +237,19 @@ static bool exchange_kernel_version(struct open_files *t, uint64_t ino, uint64_t
     return old != 0;
 }
 
-void inode_own_change(struct file_inode *i, uint64_t before, uint64_t version)
+void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, uint64_t version)
 {
-    uint64_t old;
-    bool known = exchange_kernel_version(i->files, i->ino, version, &old);
-    bool undisturbed = version == before + 1 && known && old == before;
-    if (!undisturbed && version != before + 1 && i->files->options.on_stale)
-        i->files->options.on_stale(i->files->options.context, i->ino);
+    struct open_files *t = i->files;
+    pthread_mutex_lock(&t->lock);
+    uintptr_t old = (uintptr_t)map_u64_get(&t->kernel_versions, i->ino);
+    bool undisturbed = old == before + 1 && version == before + changes;
+    if (undisturbed)
+        map_u64_put(&t->kernel_versions, i->ino, (void *)(uintptr_t)(version + 1));
+    else
+        map_u64_remove(&t->kernel_versions, i->ino);
+    pthread_mutex_unlock(&t->lock);
+    if (old && !undisturbed && t->options.on_stale)
+        t->options.on_stale(t->options.context, i->ino);
 }
 
 void inode_take_attr(struct file_inode *i, const struct meta_attr *attr)
@@ -235,21 +302,53 @@ static enum err ask_open(struct file_inode *i, struct rpc_cancel *cancel)
     return e;
 }
 
-/* A reference for an open; waits for unlinks when the inode isn't open here, since they have not named it. */
-static struct file_inode *enter(struct open_files *t, uint64_t ino, bool fresh)
+struct unlink_under_way {
+    struct list_node node;
+    pthread_t thread; /* begin and end are called by the same one */
+    uint64_t serial;
+};
+
+static bool unlinks_before_locked(struct open_files *t, uint64_t serial)
 {
+    struct list_node *oldest = list_first(&t->unlinks);
+    return oldest && container_of(oldest, struct unlink_under_way, node)->serial < serial;
+}
+
+/* With the table's lock, which is released meanwhile: waits a moment at most. */
+static enum err table_wait(struct open_files *t, struct rpc_cancel *cancel)
+{
+    if (cancel && rpc_cancel_fired(cancel))
+        return ERR_CANCELLED;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += CANCEL_CHECK_NS;
+    if (until.tv_nsec >= NS_PER_S)
+        until.tv_sec++, until.tv_nsec -= NS_PER_S;
+    pthread_cond_timedwait(&t->changed, &t->lock, &until);
+    return ERR_OK;
+}
+
+/* A reference for an open. Unlinks that began before the inode was open here have not named it: their outcome comes
+ * first. Those that begin later do. */
+static enum err enter(struct open_files *t, uint64_t ino, bool fresh, struct rpc_cancel *cancel,
+                      struct file_inode **ret)
+{
+    enum err e = ERR_OK;
     pthread_mutex_lock(&t->lock);
-    struct file_inode *i;
-    while ((!(i = map_u64_get(&t->inodes, ino)) || i->handles == 0) && t->unlinks > 0 && !fresh)
-        pthread_cond_wait(&t->changed, &t->lock);
+    struct file_inode *i = map_u64_get(&t->inodes, ino);
     if (!i)
         i = make_locked(t, ino);
     leave_idle_locked(t, i);
     i->users++;
-    i->handles++;
-    t->open_count += i->handles == 1;
+    if (i->handles++ == 0) {
+        t->open_count++;
+        i->entered = ++t->serial;
+    }
+    while (e == ERR_OK && !fresh && unlinks_before_locked(t, i->entered))
+        e = table_wait(t, cancel);
     pthread_mutex_unlock(&t->lock);
-    return i;
+    *ret = i;
+    return e;
 }
 
 static void exit_handle(struct file_inode *i)
@@ -265,8 +364,10 @@ static void exit_handle(struct file_inode *i)
         return;
     pthread_mutex_lock(&i->lock);
     bool orphan = i->orphan;
-    if (orphan && inode_take_turn(i, NULL) == ERR_OK) {
-        inode_drop_dirty(i); /* nobody will ever read it */
+    if (orphan && inode_is_dirty(i) && inode_take_turn(i, t->stop) == ERR_OK) {
+        enum err e = inode_drop_dirty(i, t->stop); /* nobody will ever read it */
+        if (e != ERR_OK)
+            log_debug("inode %llu: %s", (unsigned long long)i->ino, err_message(e));
         inode_end_turn(i);
     }
     pthread_mutex_unlock(&i->lock);
@@ -277,15 +378,15 @@ static void exit_handle(struct file_inode *i)
 enum err file_open(struct open_files *t, uint64_t ino, int flags, const struct meta_attr *fresh,
                    struct rpc_cancel *cancel, struct open_file **ret, bool *ret_keep_cache)
 {
-    struct file_inode *i = enter(t, ino, fresh != NULL);
-    enum err e = ERR_OK;
-    if (fresh) {
+    struct file_inode *i;
+    enum err e = enter(t, ino, fresh != NULL, cancel, &i);
+    if (e == ERR_OK && fresh) {
         pthread_mutex_lock(&i->lock);
         inode_take_attr(i, fresh);
         if (fresh->size == 0 && i->attr.version == fresh->version)
             layout_learn(&i->layout, 0, UINT64_MAX, NULL, 0);
         pthread_mutex_unlock(&i->lock);
-    } else {
+    } else if (e == ERR_OK) {
         e = ask_open(i, cancel);
     }
     if (e != ERR_OK) {
@@ -340,6 +441,8 @@ void file_overlay_attr(struct open_files *t, struct meta_attr *attr)
         attr->version = i->attr.version;
         attr->allocated = i->attr.allocated;
         attr->content_id = i->attr.content_id;
+    } else if (i->attr.version < attr->version) {
+        inode_take_attr(i, attr); /* what the kernel learns now, its reads must find */
     }
     if (inode_is_dirty(i)) {
         attr->size = MAX(attr->size, i->size);
@@ -371,8 +474,14 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
         pthread_mutex_unlock(&i->lock);
         return e;
     }
-    if (setattr->setattr.size == 0)
-        inode_drop_dirty(i);
+    if (setattr->setattr.size == 0) {
+        e = inode_drop_dirty(i, cancel);
+        if (e != ERR_OK) {
+            inode_end_turn(i);
+            pthread_mutex_unlock(&i->lock);
+            return e;
+        }
+    }
     uint64_t before = i->attr.version;
     pthread_mutex_unlock(&i->lock);
     e = meta_client_call(i->files->meta, setattr, cancel, ret);
@@ -389,7 +498,7 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
     inode_end_turn(i);
     pthread_mutex_unlock(&i->lock);
     if (done)
-        inode_own_change(i, before, ret->attr.version);
+        inode_own_change(i, before, 1, ret->attr.version);
     return e;
 }
 
@@ -408,8 +517,11 @@ enum err file_truncate(struct open_files *t, struct meta_command *setattr, struc
 
 bool file_unlinks_begin(struct open_files *t, uint64_t inos[LIMIT_OPEN_HINTS], unsigned *ret_count)
 {
+    struct unlink_under_way *u = MEM_NEW(struct unlink_under_way);
+    u->thread = pthread_self();
     pthread_mutex_lock(&t->lock);
-    t->unlinks++;
+    u->serial = ++t->serial;
+    list_push_back(&t->unlinks, &u->node);
     bool fits = t->open_count <= LIMIT_OPEN_HINTS;
     unsigned count = 0;
     size_t at = 0;
@@ -429,22 +541,29 @@ void file_unlinks_end(struct open_files *t, uint64_t orphan_ino)
     bool release = orphan_ino != 0;
     struct file_inode *i = orphan_ino ? inode_find(t, orphan_ino) : NULL;
     if (i) {
-        pthread_mutex_lock(&t->lock);
-        bool is_open = i->handles > 0;
-        pthread_mutex_unlock(&t->lock);
         pthread_mutex_lock(&i->lock);
         i->orphan = true;
         pthread_mutex_unlock(&i->lock);
+        pthread_mutex_lock(&t->lock);
+        bool is_open = i->handles > 0;
+        pthread_mutex_unlock(&t->lock);
         /* Closed meanwhile: then exit_handle has not seen the mark. If it was closed just now, both say so; releasing
          * twice is harmless. */
         release = !is_open;
         inode_leave(i);
     }
+    struct unlink_under_way *mine = NULL;
     pthread_mutex_lock(&t->lock);
-    CHECK(t->unlinks > 0);
-    if (--t->unlinks == 0)
-        pthread_cond_broadcast(&t->changed);
+    list_for_each (n, &t->unlinks) {
+        struct unlink_under_way *u = container_of(n, struct unlink_under_way, node);
+        if (pthread_equal(u->thread, pthread_self()))
+            mine = u;
+    }
+    CHECK(mine);
+    list_remove(&mine->node);
+    pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
+    free(mine);
     if (release)
         flush_release(t, orphan_ino);
 }

@@ -95,34 +95,34 @@ void work_prefetch(struct open_files *t, const struct sha256 *id)
 
 /* ---- the flusher ---- */
 
-/* The inode with the smallest number above *after that may be dirty, with a user's reference; NULL when there is none.
- */
-static struct file_inode *next_active(struct open_files *t, uint64_t *after)
+/* All inodes that may be dirty, with a user's reference each; to be freed. */
+static size_t all_active(struct open_files *t, struct file_inode ***ret)
 {
-    struct file_inode *next = NULL;
-    size_t at = 0;
+    size_t at = 0, count = 0;
     uint64_t ino;
     void *value;
     pthread_mutex_lock(&t->lock);
+    struct file_inode **list = mem_alloc((t->inodes.count - t->idle_count + 1) * sizeof(struct file_inode *));
     while (map_u64_next(&t->inodes, &at, &ino, &value)) {
         struct file_inode *i = value;
-        if (!list_linked(&i->idle) && ino > *after && (!next || ino < next->ino))
-            next = i;
-    }
-    if (next) {
-        next->users++;
-        *after = next->ino;
+        if (!list_linked(&i->idle)) {
+            i->users++;
+            list[count++] = i;
+        }
     }
     pthread_mutex_unlock(&t->lock);
-    return next;
+    *ret = list;
+    return count;
 }
 
 /* Commits what is old enough, or was left behind by its last handle. True when something is still dirty. */
 static bool flush_round(struct open_files *t)
 {
     bool any = false;
-    uint64_t after = 0;
-    for (struct file_inode *i; (i = next_active(t, &after));) {
+    struct file_inode **list;
+    size_t count = all_active(t, &list);
+    for (size_t n = 0; n < count; n++) {
+        struct file_inode *i = list[n];
         pthread_mutex_lock(&t->lock);
         bool closed = i->handles == 0;
         pthread_mutex_unlock(&t->lock);
@@ -135,6 +135,7 @@ static bool flush_round(struct open_files *t)
             any = true; /* the error is kept for the handles, or it is tried again */
         inode_leave(i);
     }
+    free(list);
     return any;
 }
 

@@ -98,7 +98,7 @@ static enum err append(struct open_file *h, const uint8_t *from, size_t size, st
             layout_replace(&i->layout, &extent);
         }
         pthread_mutex_unlock(&i->lock);
-        inode_own_change(i, before, reply.attr.version);
+        inode_own_change(i, before, 1, reply.attr.version);
         atomic_fetch_add(&i->files->commits, 1);
     }
     block_buffer_unref(block);

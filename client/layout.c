@@ -5,8 +5,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-/* More than this many extents are not kept: the window shrinks to the newest answer. */
+/* With more extents than this the window loses its beginning, but for the bytes that one read may need. */
 #define LAYOUT_EXTENTS_MAX 65536u
+#define LAYOUT_BYTES_KEPT (2 * (uint64_t)LIMIT_BLOCK_BYTES)
 
 void layout_free(struct layout *l)
 {
@@ -46,12 +47,24 @@ unsigned layout_find(const struct layout *l, uint64_t offset)
     return low;
 }
 
+static void drop_before(struct layout *l, uint64_t offset)
+{
+    if (offset <= l->from)
+        return;
+    unsigned first = layout_find(l, offset);
+    memmove(l->extents, l->extents + first, (l->count - first) * sizeof *l->extents);
+    l->count -= first;
+    l->from = offset;
+}
+
 void layout_learn(struct layout *l, uint64_t from, uint64_t to, const struct meta_extent *extents, unsigned count)
 {
-    if (from != l->to || l->from == l->to || l->count + count > LAYOUT_EXTENTS_MAX) {
+    if (from != l->to || l->from == l->to) {
         layout_forget(l);
         l->from = from;
     }
+    if (l->count + count > LAYOUT_EXTENTS_MAX)
+        drop_before(l, from < LAYOUT_BYTES_KEPT ? 0 : from - LAYOUT_BYTES_KEPT);
     reserve(l, count);
     for (unsigned i = 0; i < count; i++) {
         /* An extent that reaches over the seam is in both answers. */

@@ -52,12 +52,13 @@ static struct rpc_channel *channel_to(const struct rpc_address *address, struct 
 }
 
 /* One request to one node; the answer's message is copied into the arena. */
-static enum err ask(struct rpc_channel *channel, unsigned method, struct slice message, struct arena *arena, struct slice *ret)
+static enum err ask(struct rpc_channel *channel, unsigned method, struct slice message, struct arena *arena,
+                    struct slice *ret)
 {
     struct rpc_call *call = NULL;
     struct slice answer, payload;
-    enum err e = rpc_channel_call(channel, (uint16_t)method, message, NULL, 0, clock_boot_ns() + CALL_DEADLINE_NS, NULL, &call,
-                                  &answer, &payload);
+    enum err e = rpc_channel_call(channel, (uint16_t)method, message, NULL, 0, clock_boot_ns() + CALL_DEADLINE_NS, NULL,
+                                  &call, &answer, &payload);
     *ret = call ? arena_slice(arena, answer) : SLICE(NULL, 0);
     if (call)
         rpc_call_free(call);
@@ -70,7 +71,8 @@ static int say_refusal(enum err e, struct slice detail, struct arena *arena)
     wire_error_decode(detail, arena, &error);
     char leader[LIMIT_ADDRESS_BYTES + 32] = "";
     if (error.leader_address.size > 0)
-        snprintf(leader, sizeof leader, "the leader is %.*s", (int)error.leader_address.size, (const char *)error.leader_address.data);
+        snprintf(leader, sizeof leader, "the leader is %.*s", (int)error.leader_address.size,
+                 (const char *)error.leader_address.data);
     return failed(e, "refused", leader);
 }
 
@@ -228,7 +230,8 @@ static int update(struct surf *s, const char *name, uint64_t version)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: surf-probe -m ADDR[,ADDR...] [--only ADDR] update NAME VERSION | version NAME | ls | retry NAME\n");
+    fprintf(stderr,
+            "usage: surf-probe -m ADDR[,ADDR...] [--only ADDR] update NAME VERSION | version NAME | ls | retry NAME\n");
     return 64;
 }
 
@@ -240,8 +243,8 @@ int main(int argc, char **argv)
     for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
         if (strcmp(argv[at], "--only") == 0) {
             only = argv[at + 1];
-        } else if (strcmp(argv[at], "-m") != 0 ||
-                   rpc_address_parse_list(argv[at + 1], probe_servers, LIMIT_NODES, &probe_server_count, &why) != ERR_OK) {
+        } else if (strcmp(argv[at], "-m") != 0 || rpc_address_parse_list(argv[at + 1], probe_servers, LIMIT_NODES,
+                                                                         &probe_server_count, &why) != ERR_OK) {
             return usage();
         }
     }
