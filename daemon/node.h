@@ -81,9 +81,10 @@ struct member {
     struct node *node;
     uint32_t id;
     struct rpc_address address;
-    struct rpc_peer *peer; /* NULL: this node */
-    bool refused;          /* its last hello was, and that has been logged */
-    unsigned inbound;      /* connections that it has to us */
+    struct rpc_peer *peer;  /* NULL: this node */
+    bool refused;           /* its last hello was, and that has been logged */
+    unsigned inbound;       /* connections that it has to us */
+    int64_t reconnected_ns; /* when its coming back last cut our back-off short */
 };
 
 struct node {

@@ -3,11 +3,14 @@
 
 #define LOG_MODULE "members"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/node.h"
 #include "proto/methods.h"
 #include "proto/wire_raft.h"
+
+#define RECONNECT_NS (500 * NS_PER_MS)
 
 /* conn_tag of a connection: role in the upper half, node id (0: none) in the lower. */
 #define TAG(role, id) (((uint64_t)(role) << 32) | (id))
@@ -61,6 +64,18 @@ enum err node_check_hello(const struct node *n, struct slice encoded, struct wir
     return ERR_OK;
 }
 
+/* A member that has just come back is not to wait for the end of our back-off. Rarely, so that two members that both
+ * connect at the same moment don't break each other's attempts for ever. */
+static void reconnect_to(struct member *m)
+{
+    int64_t now_ns = clock_boot_ns();
+    if (!m->peer || rpc_peer_connected(m->peer) || now_ns - m->reconnected_ns < RECONNECT_NS || m->node->crashed)
+        return;
+    m->reconnected_ns = now_ns;
+    rpc_peer_disconnect(m->peer);
+    rpc_peer_send(m->peer, METHOD_RAFT, SLICE(NULL, 0), SLICE(NULL, 0));
+}
+
 /* Of whoever connects to us. */
 enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, struct err_text *why)
 {
@@ -71,8 +86,10 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
         return err_explain(why, ERR_WRONG_NODE, "it says that it is node %u, which is this one", hello.node_id);
     *ret_tag = TAG(hello.role, hello.role == WIRE_ROLE_NODE ? hello.node_id : 0);
     struct member *m = hello.role == WIRE_ROLE_NODE ? node_member(n, hello.node_id) : NULL;
-    if (m)
+    if (m) {
         m->inbound++;
+        reconnect_to(m);
+    }
     return ERR_OK;
 }
 

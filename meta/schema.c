@@ -132,6 +132,17 @@ struct schema_key schema_meta(void)
     return key_of('m');
 }
 
+struct schema_key schema_prefix_end(const struct schema_key *key, size_t prefix_size)
+{
+    struct schema_key end = *key;
+    CHECK(prefix_size > 0 && prefix_size <= key->size);
+    end.size = prefix_size;
+    while (end.bytes[end.size - 1] == UINT8_MAX)
+        end.size--; /* table letters are below that */
+    end.bytes[end.size - 1]++;
+    return end;
+}
+
 uint64_t schema_key_u64(struct slice key, size_t skip)
 {
     CHECK(key.size >= skip + 8);

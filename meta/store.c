@@ -6,9 +6,16 @@
 #include "base/mem.h"
 #include "base/rocks.h"
 
+/* Whatever ails a read, it is the disk's: no outcome of an operation, which other replicas would not see. */
+static enum err read_result(char *message, const char *what)
+{
+    enum err e = rocks_result(message, what, NULL);
+    return e == ERR_OK || e == ERR_CORRUPT ? e : ERR_IO;
+}
+
 static enum err take_value(char *value, size_t size, char *message, struct arena *a, struct slice *ret, bool *ret_found)
 {
-    TRY(rocks_result(message, "metadata read", NULL));
+    TRY(read_result(message, "metadata read"));
     *ret_found = value != NULL;
     if (value)
         *ret = arena_slice(a, SLICE(value, size));
@@ -47,24 +54,48 @@ void store_delete(struct meta *m, const struct schema_key *key)
     m->rows++;
 }
 
-static void range_init(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size)
+static void range_init(struct meta *m, struct store_range *r, const struct schema_key *lower,
+                       const struct schema_key *upper)
 {
-    CHECK(prefix_size <= from->size);
-    memcpy(r->prefix, from->bytes, prefix_size);
-    r->prefix_size = prefix_size;
-    r->it = rocksdb_create_iterator(m->db, m->read);
+    r->lower = *lower;
+    r->upper = *upper;
+    r->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_iterate_lower_bound(r->read, (const char *)r->lower.bytes, r->lower.size);
+    rocksdb_readoptions_set_iterate_upper_bound(r->read, (const char *)r->upper.bytes, r->upper.size);
+    r->it = rocksdb_create_iterator(m->db, r->read);
 }
 
-void store_range_open(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size)
+void store_range_open(struct meta *m, struct store_range *r, const struct schema_key *lower,
+                      const struct schema_key *upper)
 {
-    range_init(m, r, from, prefix_size);
-    rocksdb_iter_seek(r->it, (const char *)from->bytes, from->size);
+    range_init(m, r, lower, upper);
+    rocksdb_iter_seek_to_first(r->it);
 }
 
-void store_range_open_before(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size)
+void store_range_open_prefix(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size)
 {
-    range_init(m, r, from, prefix_size);
-    rocksdb_iter_seek_for_prev(r->it, (const char *)from->bytes, from->size);
+    struct schema_key upper = schema_prefix_end(from, prefix_size);
+    store_range_open(m, r, from, &upper);
+}
+
+void store_range_open_last(struct meta *m, struct store_range *r, const struct schema_key *lower,
+                           const struct schema_key *upper)
+{
+    range_init(m, r, lower, upper);
+    rocksdb_iter_seek_to_last(r->it);
+}
+
+void store_range_seek_before(struct store_range *r, const struct schema_key *at)
+{
+    rocksdb_iter_seek_for_prev(r->it, (const char *)at->bytes, at->size);
+    size_t size = 0;
+    if (rocksdb_iter_valid(r->it)) {
+        const char *key = rocksdb_iter_key(r->it, &size);
+        if (slice_equal(SLICE(key, size), SLICE(at->bytes, at->size)))
+            rocksdb_iter_prev(r->it);
+    }
+    if (!rocksdb_iter_valid(r->it))
+        rocksdb_iter_seek_to_first(r->it);
 }
 
 bool store_range_get(const struct store_range *r, struct slice *ret_key, struct slice *ret_value)
@@ -73,8 +104,6 @@ bool store_range_get(const struct store_range *r, struct slice *ret_key, struct 
         return false;
     size_t size = 0;
     const char *key = rocksdb_iter_key(r->it, &size);
-    if (size < r->prefix_size || memcmp(key, r->prefix, r->prefix_size) != 0)
-        return false;
     *ret_key = SLICE(key, size);
     const char *value = rocksdb_iter_value(r->it, &size);
     *ret_value = SLICE(value, size);
@@ -86,11 +115,17 @@ void store_range_next(struct store_range *r)
     rocksdb_iter_next(r->it);
 }
 
+void store_range_previous(struct store_range *r)
+{
+    rocksdb_iter_prev(r->it);
+}
+
 enum err store_range_close(struct store_range *r)
 {
     char *message = NULL;
     rocksdb_iter_get_error(r->it, &message);
     rocksdb_iter_destroy(r->it);
+    rocksdb_readoptions_destroy(r->read);
     r->it = NULL;
-    return rocks_result(message, "metadata scan", NULL);
+    return read_result(message, "metadata scan");
 }

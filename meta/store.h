@@ -44,18 +44,27 @@ enum err store_read(struct meta *m, const struct schema_key *key, struct arena *
 void store_put_scratch(struct meta *m, const struct schema_key *key);
 void store_delete(struct meta *m, const struct schema_key *key);
 
-/* An iterator over the written state, from `from` while keys begin with the first prefix_size bytes of it. */
+/* Rows of the written state between two keys, in order. Both bounds are given to RocksDB: without them a scan that finds
+ * nothing walks over the tombstones of everything that was deleted around it. Must not be moved while open. */
 struct store_range {
     rocksdb_iterator_t *it;
-    uint8_t prefix[SCHEMA_KEY_MAX];
-    size_t prefix_size;
+    rocksdb_readoptions_t *read;
+    struct schema_key lower, upper; /* [lower, upper) */
 };
-void store_range_open(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size);
-/* The same, but at the last row at or before `from`. */
-void store_range_open_before(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size);
+/* At the first row of [lower, upper). */
+void store_range_open(struct meta *m, struct store_range *r, const struct schema_key *lower,
+                      const struct schema_key *upper);
+/* At the first row at or behind `from` whose key begins with the first prefix_size bytes of it. */
+void store_range_open_prefix(struct meta *m, struct store_range *r, const struct schema_key *from, size_t prefix_size);
+/* At the last row of [lower, upper), for store_range_previous. */
+void store_range_open_last(struct meta *m, struct store_range *r, const struct schema_key *lower,
+                           const struct schema_key *upper);
+/* Goes to the last row before `at`, or to the first one of the range when there is none. */
+void store_range_seek_before(struct store_range *r, const struct schema_key *at);
 /* False at the end; then store_range_close tells whether an error ended it. */
 bool store_range_get(const struct store_range *r, struct slice *ret_key, struct slice *ret_value);
 void store_range_next(struct store_range *r);
+void store_range_previous(struct store_range *r);
 enum err store_range_close(struct store_range *r) MUST_USE;
 
 /* ---- inodes (inode.c) ---- */

@@ -88,6 +88,9 @@ void core_count_votes(struct raft *r)
 {
     /* Our own vote counts when it is on disk (P8). */
     bool own = r->hard_durable.term == r->hard.term && r->hard_durable.vote == r->options.id;
+#ifdef RAFT_PLANT_VOTE_BEFORE_SYNC /* a bug for the simulator to find; never in a build that is used */
+    own = true;
+#endif
     if (r->role == RAFT_CANDIDATE && own && count_granted(r) + 1 >= r->quorum)
         core_lead(r);
 }
@@ -132,6 +135,9 @@ void core_on_vote(struct raft *r, const struct raft_message *m)
     struct raft_message *reply = core_message(r, RAFT_MSG_VOTE_REPLY, m->from);
     reply->reject = !grant;
     reply->after_persist = true;
+#ifdef RAFT_PLANT_VOTE_BEFORE_SYNC
+    reply->after_persist = false;
+#endif
 }
 
 static void note_vote(struct raft *r, const struct raft_message *m)

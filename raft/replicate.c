@@ -143,8 +143,12 @@ static uint64_t match_of(const struct core_peer *p)
 void core_advance_commit(struct raft *r)
 {
     uint64_t index = core_quorum_value(r, r->log.persisted, match_of), term;
-    if (index <= r->committed || raft_log_term(&r->log, index, &term) != ERR_OK || term != r->hard.term)
+    if (index <= r->committed || raft_log_term(&r->log, index, &term) != ERR_OK)
         return;
+#ifndef RAFT_PLANT_COMMIT_OLD_TERM /* a bug for the simulator to find; never in a build that is used */
+    if (term != r->hard.term)
+        return;
+#endif
     bool first_of_term = r->committed < r->term_start;
     r->committed = index;
     if (first_of_term)

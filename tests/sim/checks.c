@@ -72,7 +72,8 @@ static void check_leader(struct sim *s, const struct sim_node *n, uint64_t term)
                      (unsigned long long)term, (unsigned long long)i);
 }
 
-/* A new committed entry is on the disks of a majority, at the latest when the first member says that it is committed. */
+/* A new committed entry is on the disks of a majority, at the latest when the first member says that it is committed.
+ */
 static void check_quorum(const struct sim *s, const struct sim_node *n, uint64_t index)
 {
     const struct sim_entry *e = sim_log_at(&n->shadow, index);
@@ -101,8 +102,8 @@ static void check_committed(struct sim *s, const struct sim_node *n, uint64_t fr
             continue;
         }
         check_quorum(s, n, i);
-        sim_log_set(&s->committed, &(struct raft_entry){.index = i, .term = e->term, .type = e->type,
-                                                        .data = SLICE(e->data, e->size)});
+        sim_log_set(&s->committed, &(struct raft_entry){
+                                       .index = i, .term = e->term, .type = e->type, .data = SLICE(e->data, e->size)});
         s->commands += e->type == RAFT_ENTRY_COMMAND;
     }
 }

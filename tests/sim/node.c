@@ -7,13 +7,15 @@
 
 static int64_t local_time(const struct sim *s, const struct sim_node *n)
 {
-    return n->clock_offset_ns + s->now_ns + s->now_ns / 1000000 * n->clock_ppm;
+    return n->clock_offset_ns + s->now_ns + s->now_ns / 1000000 * n->clock_ppm +
+           s->now_ns % 1000000 * n->clock_ppm / 1000000;
 }
 
 /* When the node's clock will show `local_ns`, or a little later. */
 static int64_t world_time(const struct sim_node *n, int64_t local_ns)
 {
-    return (local_ns - n->clock_offset_ns) / (1000000 + n->clock_ppm) * 1000000 + 1000000;
+    int64_t local = local_ns - n->clock_offset_ns, rate = 1000000 + n->clock_ppm;
+    return local / rate * 1000000 + local % rate * 1000000 / rate + 1000;
 }
 
 /* ---- what the core reads ---- */
@@ -135,7 +137,8 @@ static void give_to_disk(struct sim *s, struct sim_node *n, const struct raft_up
     w->hard = u->hard;
     w->entry_count = u->entry_count;
     if (u->entry_count > 0)
-        w->entries = sim_message_copy(&(struct raft_message){.entries = u->entries, .entry_count = u->entry_count})->entries;
+        w->entries =
+            sim_message_copy(&(struct raft_message){.entries = u->entries, .entry_count = u->entry_count})->entries;
     w->messages = mem_alloc((waiting + 1) * sizeof *w->messages);
     for (unsigned i = 0; i < u->message_count; i++)
         if (u->messages[i].after_persist)
@@ -331,8 +334,8 @@ void sim_start(struct sim *s, struct sim_node *n)
     n->shadow.last = 0;
     for (uint64_t i = 1; i <= n->durable.last; i++) {
         const struct sim_entry *e = sim_log_at(&n->durable, i);
-        sim_log_set(&n->shadow, &(struct raft_entry){.index = i, .term = e->term, .type = e->type,
-                                                     .data = SLICE(e->data, e->size)});
+        sim_log_set(&n->shadow, &(struct raft_entry){
+                                    .index = i, .term = e->term, .type = e->type, .data = SLICE(e->data, e->size)});
     }
     sim_trace(s, n->id, "starts: term %llu vote %u, log (%llu, %llu], applied %llu",
               (unsigned long long)n->durable_hard.term, n->durable_hard.vote, (unsigned long long)n->compacted,

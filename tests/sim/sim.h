@@ -1,9 +1,11 @@
-/* sim.h: a whole cluster of the real consensus core in one thread, with time, network, disk and faults made from one seed.
+/* sim.h: a whole cluster of the real consensus core in one thread, with time, network, disk and faults made from one
+ * seed.
  *
  * The simulated driver keeps the contract of raft/raft.h as loosely as it allows: writes end late, a crash keeps any
- * prefix of what was under way, messages are lost, doubled, reordered and delayed, clocks drift, members stop, pause and
- * come back. After every step the invariants of checks.c must hold. The first that doesn't ends the process with the seed
- * and the command that replays it. Times are nanoseconds of simulated time from 0; one world exists at a time. */
+ * prefix of what was under way, messages are lost, doubled, reordered and delayed, clocks drift, members stop, pause
+ * and come back. After every step the invariants of checks.c must hold. The first that doesn't ends the process with
+ * the seed and the command that replays it. Times are nanoseconds of simulated time from 0; one world exists at a time.
+ */
 #pragma once
 
 #include "base/prng.h"

@@ -68,8 +68,7 @@ struct sim_message *sim_message_copy(const struct raft_message *m)
     size_t bytes = 0;
     for (unsigned i = 0; i < m->entry_count; i++)
         bytes += m->entries[i].data.size;
-    struct sim_message *copy =
-        mem_alloc(sizeof *copy + m->entry_count * sizeof *copy->entries + bytes);
+    struct sim_message *copy = mem_alloc(sizeof *copy + m->entry_count * sizeof *copy->entries + bytes);
     copy->m = *m;
     copy->m.entries = copy->entries;
     uint8_t *data = (uint8_t *)&copy->entries[m->entry_count];
@@ -101,7 +100,8 @@ void sim_send(struct sim *s, struct sim_message *message)
         return;
     }
     if (!s->healing && m->entry_count > 1 && sim_chance(s, s->temper.cut))
-        m->entry_count = (unsigned)sim_between(s, 1, m->entry_count - 1); /* as smaller batches, of which some are lost */
+        m->entry_count =
+            (unsigned)sim_between(s, 1, m->entry_count - 1); /* as smaller batches, of which some are lost */
     if (!s->healing && sim_chance(s, s->temper.duplicate))
         sim_post(s, s->now_ns + delay(s), SIM_MESSAGE, m->to, sim_message_copy(m));
     sim_post(s, s->now_ns + delay(s), SIM_MESSAGE, m->to, message);

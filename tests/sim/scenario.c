@@ -1,0 +1,358 @@
+/* scenario.c: what happens in one seed: its cluster, its temper, its clients, its faults, and the healing. */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "tests/sim/sim.h"
+
+static void draw_cluster(struct sim *s)
+{
+    s->node_count = (unsigned)sim_between(s, 1, SIM_NODES_MAX);
+    if (sim_chance(s, 500)) /* the sizes in which quorums overlap in one member are worth more */
+        s->node_count = sim_chance(s, 600) ? 3 : 5;
+    unsigned learners = sim_chance(s, 200) ? (unsigned)sim_between(s, 0, MIN(2u, s->node_count - 1)) : 0;
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        if (id + learners <= s->node_count)
+            s->config.voters[s->config.voter_count++] = id;
+        else
+            s->config.learners[s->config.learner_count++] = id;
+    s->election = sim_chance(s, 250) ? RAFT_ELECTION_MANUAL : RAFT_ELECTION_AUTO;
+    s->reads_by = sim_chance(s, 500) ? RAFT_READS_LEASE : RAFT_READS_READINDEX;
+    s->cache_bytes = (size_t)sim_between(s, 0, 4000);
+    for (uint32_t id = 1; id <= s->node_count; id++) {
+        struct sim_node *n = &s->nodes[id];
+        n->id = id;
+        n->writes_end = &n->writes;
+        n->clock_offset_ns = sim_between(s, 0, 1000000 * SIM_MS);
+        n->clock_ppm = sim_between(s, -SIM_DRIFT_PPM_MAX, SIM_DRIFT_PPM_MAX);
+    }
+}
+
+static void draw_temper(struct sim *s)
+{
+    struct sim_temper *t = &s->temper;
+    t->loss = sim_chance(s, 300) ? 0 : (unsigned)sim_between(s, 0, 200);
+    t->duplicate = (unsigned)sim_between(s, 0, 100);
+    t->cut = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 500);
+    t->slow = (unsigned)sim_between(s, 0, 50);
+    t->delay_ns = sim_between(s, SIM_MS / 5, 15 * SIM_MS);
+    t->slow_ns = sim_between(s, 10 * SIM_MS, 1500 * SIM_MS);
+    t->write_ns = sim_between(s, SIM_MS / 5, sim_chance(s, 200) ? 200 * SIM_MS : 20 * SIM_MS);
+    t->apply_ns = sim_between(s, SIM_MS / 10, 10 * SIM_MS);
+    t->fault_every_ns = sim_between(s, 40 * SIM_MS, 1000 * SIM_MS);
+    t->client_every_ns = sim_between(s, 2 * SIM_MS, 60 * SIM_MS);
+    t->leader_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 900) : 0;
+    t->checkpoint = (unsigned)sim_between(s, 0, 100);
+}
+
+static struct sim_node *any_node(struct sim *s)
+{
+    return &s->nodes[sim_between(s, 1, s->node_count)];
+}
+
+static bool is_alive(const struct sim *s, const struct sim_node *n)
+{
+    return n->raft && !n->suspended && n->paused_until_ns <= s->now_ns;
+}
+
+static struct sim_node *some_leader(struct sim *s)
+{
+    uint32_t start = (uint32_t)sim_between(s, 1, s->node_count);
+    for (uint32_t i = 0; i < s->node_count; i++) {
+        struct sim_node *n = &s->nodes[(start + i - 1) % s->node_count + 1];
+        if (is_alive(s, n) && n->role == RAFT_LEADER)
+            return n;
+    }
+    return any_node(s);
+}
+
+/* ---- clients ---- */
+
+static void propose(struct sim *s, struct sim_node *n)
+{
+    struct raft_entry entries[4];
+    uint8_t data[4][SIM_DATA_BYTES] = {{0}};
+    unsigned count = (unsigned)sim_between(s, 1, 4);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t value = ++s->next_value;
+        memcpy(data[i], &value, sizeof value);
+        entries[i] = (struct raft_entry){.type = RAFT_ENTRY_COMMAND,
+                                         .data = SLICE(data[i], (size_t)sim_between(s, sizeof value, SIM_DATA_BYTES))};
+    }
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .propose = {.entries = entries, .count = count}};
+    struct raft_update update;
+    sim_step(s, n, &event, &update);
+}
+
+static void ask(struct sim *s, struct sim_node *n)
+{
+    if (s->read_count == s->read_capacity) {
+        s->read_capacity = MAX(2 * s->read_capacity, 64u);
+        s->reads = mem_realloc(s->reads, s->read_capacity * sizeof *s->reads);
+    }
+    s->reads[s->read_count++] =
+        (struct sim_read){.id = ++s->next_read, .required = s->committed.last, .node = n->id, .asked_ns = s->now_ns};
+    struct raft_event event = {.type = RAFT_EVENT_READ, .read = {.id = s->next_read}};
+    struct raft_update update;
+    sim_step(s, n, &event, &update);
+}
+
+static void client(struct sim *s)
+{
+    struct sim_node *n = sim_chance(s, 50) ? any_node(s) : some_leader(s);
+    if (is_alive(s, n)) {
+        if (s->healing || sim_chance(s, 500))
+            propose(s, n);
+        else
+            ask(s, n);
+    }
+    sim_post(s, s->now_ns + sim_between(s, 1, 2 * s->temper.client_every_ns), SIM_CLIENT, 0, NULL);
+}
+
+/* ---- faults ---- */
+
+static void order(struct sim *s, struct sim_node *n, struct raft_event event, const char *what)
+{
+    struct raft_update update;
+    sim_trace(s, n->id, "%s", what);
+    sim_step(s, n, &event, &update);
+}
+
+static void part(struct sim *s)
+{
+    unsigned kind = (unsigned)sim_between(s, 0, 3);
+    sim_trace(s, 0, "partition of kind %u", kind);
+    bool side[SIM_NODES_MAX + 1];
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        side[id] = sim_chance(s, 500);
+    uint32_t alone = any_node(s)->id;
+    for (uint32_t a = 1; a <= s->node_count; a++)
+        for (uint32_t b = 1; b <= s->node_count; b++)
+            if (kind == 0)
+                s->cut[a][b] = side[a] != side[b];
+            else if (kind == 1)
+                s->cut[a][b] = side[a] && !side[b];
+            else if (kind == 2)
+                s->cut[a][b] = a == alone || b == alone;
+            else
+                s->cut[a][b] = sim_chance(s, 300);
+}
+
+static void restart_later(struct sim *s, const struct sim_node *n)
+{
+    sim_post(s, s->now_ns + sim_between(s, SIM_MS, 800 * SIM_MS), SIM_RESTART, n->id, NULL);
+}
+
+static void suspend(struct sim *s, struct sim_node *n)
+{
+    order(s, n, (struct raft_event){.type = RAFT_EVENT_STEP_DOWN}, "steps down and falls silent");
+    n->suspended = true;
+    sim_post(s, s->now_ns + sim_between(s, SIM_MS, 800 * SIM_MS), SIM_RESUME, n->id, NULL);
+}
+
+static void fault(struct sim *s)
+{
+    struct sim_node *n = sim_chance(s, 500) ? some_leader(s) : any_node(s);
+    unsigned kind = (unsigned)sim_between(s, 0, 15);
+    if (kind <= 2) {
+        part(s);
+    } else if (kind <= 5) {
+        sim_trace(s, 0, "network heals");
+        memset(s->cut, 0, sizeof s->cut);
+    } else if (kind <= 8 && n->raft) {
+        sim_crash(s, n);
+        restart_later(s, n);
+    } else if (kind == 9 && s->crashes > 0) {
+        for (uint32_t id = 1; id <= s->node_count; id++) /* the power fails */
+            if (s->nodes[id].raft) {
+                sim_crash(s, &s->nodes[id]);
+                restart_later(s, &s->nodes[id]);
+            }
+    } else if (is_alive(s, n)) {
+        if (kind <= 11) {
+            sim_trace(s, n->id, "is paused");
+            n->paused_until_ns = s->now_ns + sim_between(s, SIM_MS, 600 * SIM_MS);
+        } else if (kind == 12) {
+            suspend(s, n);
+        } else if (kind == 13) {
+            order(s, n, (struct raft_event){.type = RAFT_EVENT_TRANSFER, .transfer = {.target = any_node(s)->id}},
+                  "is to hand over");
+        } else if (kind == 14) {
+            order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is told to campaign");
+        } else {
+            sim_compact(s, n);
+        }
+    }
+    sim_post(s, s->now_ns + sim_between(s, 1, 2 * s->temper.fault_every_ns), SIM_FAULT, 0, NULL);
+}
+
+/* The manual mode has no timers: somebody sends its heartbeats and appoints its leaders. */
+static void conduct(struct sim *s)
+{
+    bool led = false;
+    uint64_t term = 0;
+    for (uint32_t id = 1; id <= s->node_count; id++) {
+        struct sim_node *n = &s->nodes[id];
+        if (!is_alive(s, n))
+            continue;
+        if (n->role == RAFT_LEADER)
+            order(s, n, (struct raft_event){.type = RAFT_EVENT_HEARTBEAT}, "sends heartbeats");
+        led = n->term > term ? n->role == RAFT_LEADER : led || (n->term == term && n->role == RAFT_LEADER);
+        term = MAX(term, n->term);
+    }
+    struct sim_node *n = any_node(s);
+    if (is_alive(s, n) && (led ? !s->healing && sim_chance(s, 50) : sim_chance(s, 200)))
+        order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is appointed");
+    sim_post(s, s->now_ns + SIM_ELECTION_NS / 5, SIM_CONDUCT, 0, NULL);
+}
+
+/* ---- the run ---- */
+
+static void heal(struct sim *s)
+{
+    sim_trace(s, 0, "everything is healed");
+    s->healing = true;
+    s->heal_value = s->next_value + 1;
+    s->end_ns = s->now_ns + SIM_HEAL_NS;
+    memset(s->cut, 0, sizeof s->cut);
+    s->temper.slow = 0;
+    s->temper.delay_ns = MIN(s->temper.delay_ns, 5 * SIM_MS);
+    s->temper.write_ns = MIN(s->temper.write_ns, 5 * SIM_MS);
+    s->temper.client_every_ns = 20 * SIM_MS;
+    for (uint32_t id = 1; id <= s->node_count; id++) {
+        s->nodes[id].paused_until_ns = 0;
+        s->nodes[id].suspended = false;
+        if (!s->nodes[id].raft)
+            sim_start(s, &s->nodes[id]);
+        else
+            sim_tick(s, &s->nodes[id]);
+    }
+}
+
+static bool is_whole(const struct sim *s)
+{
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        if (s->nodes[id].machine.value < s->heal_value)
+            return false;
+    return s->read_count == 0;
+}
+
+static void deliver(struct sim *s, struct sim_node *n, struct sim_message *message)
+{
+    struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &message->m};
+    struct raft_update update;
+    sim_step(s, n, &event, &update);
+}
+
+static void node_event(struct sim *s, struct sim_node *n, struct sim_event *e)
+{
+    if (e->type == SIM_RESTART) {
+        if (!n->raft)
+            sim_start(s, n);
+        return;
+    }
+    if (!n->raft || (e->type != SIM_MESSAGE && e->incarnation != n->incarnation))
+        return;
+    if (n->paused_until_ns > s->now_ns && e->type != SIM_CRASH) {
+        sim_post(s, n->paused_until_ns, e->type, n->id, e->message);
+        if (e->type == SIM_TICK)
+            n->tick_at_ns = n->paused_until_ns;
+        e->message = NULL;
+        return;
+    }
+    switch (e->type) {
+    case SIM_MESSAGE:
+        if (!n->suspended)
+            deliver(s, n, e->message);
+        break;
+    case SIM_TICK:
+        if (!n->suspended)
+            sim_tick(s, n);
+        else
+            n->tick_at_ns = 0;
+        break;
+    case SIM_WRITTEN:
+        sim_written(s, n);
+        break;
+    case SIM_APPLY:
+        sim_apply(s, n);
+        break;
+    case SIM_RESUME:
+        if (n->suspended) {
+            n->suspended = false;
+            sim_trace(s, n->id, "is restored");
+            sim_tick(s, n);
+        }
+        break;
+    case SIM_CRASH:
+        if (!s->healing) {
+            sim_crash(s, n);
+            restart_later(s, n);
+        }
+        break;
+    default:
+        CHECK(false);
+    }
+}
+
+static void world_event(struct sim *s, const struct sim_event *e)
+{
+    if (e->type == SIM_CLIENT)
+        client(s);
+    else if (e->type == SIM_CONDUCT)
+        conduct(s);
+    else if (!s->healing)
+        fault(s);
+}
+
+static void sim_close(struct sim *s)
+{
+    struct sim_event e;
+    while (sim_take(s, &e))
+        free(e.message);
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        sim_node_close(&s->nodes[id]);
+    check_close(s);
+    free(s->events);
+    free(s->reads);
+    s->events = NULL;
+    s->reads = NULL;
+}
+
+void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
+{
+    *s = (struct sim){.seed = seed, .trace = trace, .check_promises = check_promises};
+    prng_seed(&s->prng, seed);
+    draw_cluster(s);
+    draw_temper(s);
+    s->end_ns = sim_between(s, 1000 * SIM_MS, 6000 * SIM_MS);
+    sim_trace(s, 0, "%u voters, %u learners, %s elections, reads by %s", s->config.voter_count, s->config.learner_count,
+              s->election == RAFT_ELECTION_AUTO ? "automatic" : "manual",
+              s->reads_by == RAFT_READS_LEASE ? "lease" : "ReadIndex");
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        sim_start(s, &s->nodes[id]);
+    sim_post(s, s->temper.fault_every_ns, SIM_FAULT, 0, NULL);
+    sim_post(s, s->temper.client_every_ns, SIM_CLIENT, 0, NULL);
+    if (s->election == RAFT_ELECTION_MANUAL)
+        sim_post(s, SIM_MS, SIM_CONDUCT, 0, NULL);
+    struct sim_event e;
+    while (sim_take(s, &e)) {
+        s->now_ns = e.at_ns;
+        if (e.node != 0)
+            node_event(s, &s->nodes[e.node], &e);
+        else
+            world_event(s, &e);
+        free(e.message);
+        if (s->healing && is_whole(s))
+            break;
+        if (s->now_ns < s->end_ns)
+            continue;
+        if (s->healing)
+            sim_fail(s,
+                     "no progress: the cluster was healed %lld ms ago, and a member has not applied what was "
+                     "proposed since, or a read has no answer",
+                     (long long)(SIM_HEAL_NS / SIM_MS));
+        heal(s);
+    }
+    sim_close(s);
+}
