@@ -382,9 +382,11 @@ static void take_result(struct file_inode *i, const struct plan *p, const struct
 enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
 {
     pthread_mutex_lock(&i->lock);
-    enum err e = inode_is_dirty(i) ? inode_take_turn(i, cancel) : ERR_OK;
-    if (e != ERR_OK || !inode_is_dirty(i)) {
-        if (e == ERR_OK && i->turn_taken && !inode_is_dirty(i))
+    bool wanted = inode_is_dirty(i);
+    enum err e = wanted ? inode_take_turn(i, cancel) : ERR_OK;
+    if (!wanted || e != ERR_OK || !inode_is_dirty(i)) {
+        if (wanted &&
+            e == ERR_OK) /* whoever had the turn before has committed it; without `wanted` the turn isn't ours */
             inode_end_turn(i);
         pthread_mutex_unlock(&i->lock);
         return e;

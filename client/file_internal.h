@@ -58,6 +58,7 @@ struct file_inode {
 };
 
 struct open_file {
+    struct list_node node; /* in the table's list; protected by its lock */
     struct file_inode *inode;
     int flags;
     unsigned errors_seen;               /* protected by the inode's lock */
@@ -80,6 +81,7 @@ struct open_files {
     pthread_mutex_t lock; /* lock order: this before an inode's */
     pthread_cond_t changed;
     struct map_u64 inodes; /* ino -> struct file_inode */
+    struct list open; /* struct open_file */
     struct list idle;      /* oldest first */
     unsigned idle_count, open_count;
     struct list unlinks;            /* under way, oldest first */

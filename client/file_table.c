@@ -38,6 +38,7 @@ struct open_files *open_files_new(struct meta_client *meta, struct block_client 
     pthread_condattr_destroy(&attr);
     list_init(&t->unlinks);
     list_init(&t->idle);
+    list_init(&t->open);
     work_start(t);
     flush_start(t);
     return t;
@@ -128,6 +129,9 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
     alarm_end(&alarm);
     rpc_cancel_fire(t->stop);
     work_stop(t);
+    /* Handles that the kernel did not get round to release. */
+    for (struct list_node *n; (n = list_pop_front(&t->open));)
+        free(container_of(n, struct open_file, node));
     at = 0;
     while (map_u64_next(&t->inodes, &at, &ino, &value))
         inode_free(value);
@@ -397,6 +401,9 @@ enum err file_open(struct open_files *t, uint64_t ino, int flags, const struct m
     struct open_file *h = MEM_NEW(struct open_file);
     h->inode = i;
     h->flags = flags;
+    pthread_mutex_lock(&t->lock);
+    list_push_back(&t->open, &h->node);
+    pthread_mutex_unlock(&t->lock);
     pthread_mutex_lock(&i->lock);
     h->errors_seen = i->error_count;
     uint64_t version = i->attr.version;
@@ -415,6 +422,9 @@ void file_close(struct open_file *h)
     pthread_mutex_unlock(&i->lock);
     if (dirty)
         flush_wake(i->files);
+    pthread_mutex_lock(&i->files->lock);
+    list_remove(&h->node);
+    pthread_mutex_unlock(&i->files->lock);
     exit_handle(i);
     inode_leave(i);
     free(h);

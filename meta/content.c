@@ -10,20 +10,18 @@ static enum err reference(struct meta *m, const struct meta_extent *e, int chang
     struct schema_key key = schema_block_ref(&e->block);
     struct slice value = {0};
     bool found;
-    uint64_t count = 0;
+    int64_t count = 0;
     TRY(store_get(m, &key, &value, &found));
     if (found) {
-        if (value.size != 8)
-            return ERR_CORRUPT;
-        count = get_u64be(value.data);
+        TRY(row_count_decode(value, &count));
     }
     if (change < 0 && count == 0)
         return ERR_CORRUPT;
-    count = (uint64_t)((int64_t)count + change);
+    count += change;
     if (count == 0) {
         store_delete(m, &key);
     } else {
-        bytes_u64(&m->scratch, count);
+        row_count_encode(count, &m->scratch);
         store_put_scratch(m, &key);
     }
     return ERR_OK;
@@ -63,6 +61,17 @@ static struct meta_extent *grow(struct arena *a, const struct meta_extent *list,
     return more;
 }
 
+void content_range_open(struct meta *m, struct store_range *range, uint64_t content_id, uint64_t from, uint64_t to)
+{
+    /* One that begins before `from` may reach into the range, but none is longer than a block. */
+    uint64_t first = from > LIMIT_BLOCK_BYTES ? from - LIMIT_BLOCK_BYTES : 0;
+    struct schema_key lower = schema_extent(content_id, first), upper = schema_extent(content_id, to);
+    struct schema_key at = schema_extent(content_id, from);
+    store_range_open(m, range, &lower, &upper);
+    if (from > first)
+        store_range_seek_before(range, &at);
+}
+
 /* The written extents that overlap [from, to), at most max + 1 of them, into the arena. */
 static enum err collect(struct meta *m, uint64_t content_id, uint64_t from, uint64_t to, unsigned max,
                         struct meta_extent **ret, unsigned *ret_count)
@@ -71,19 +80,13 @@ static enum err collect(struct meta *m, uint64_t content_id, uint64_t from, uint
     struct meta_extent *list = arena_alloc(&m->arena, capacity * sizeof *list);
     struct store_range range;
     struct slice key, value;
-    struct schema_key at = schema_extent(content_id, from);
     enum err e = ERR_OK;
 
-    /* One that begins before `from` may reach into the range: begin there if there is one. */
-    store_range_open_before(m, &range, &at, 9);
-    if (!store_range_get(&range, &key, &value)) {
-        TRY(store_range_close(&range));
-        store_range_open(m, &range, &at, 9);
-    }
+    content_range_open(m, &range, content_id, from, to);
     while (e == ERR_OK && count <= max && store_range_get(&range, &key, &value)) {
         struct meta_extent extent;
         e = row_extent_decode(key, value, &extent);
-        if (e != ERR_OK || extent.file_offset >= to)
+        if (e != ERR_OK)
             break;
         if (extent.file_offset + extent.length > from) {
             if (count == capacity)
@@ -172,7 +175,8 @@ enum err content_end(struct content_cutter *c)
 enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsigned max, uint64_t *allocated,
                       uint64_t *ret_end)
 {
-    struct schema_key last = schema_extent(content_id, UINT64_MAX);
+    struct schema_key lower = schema_extent(content_id, from > LIMIT_BLOCK_BYTES ? from - LIMIT_BLOCK_BYTES : 0);
+    struct schema_key upper = schema_extent(content_id, UINT64_MAX);
     struct store_range range;
     struct slice key, value;
     unsigned count = 0;
@@ -180,7 +184,7 @@ enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsign
     unsigned capacity = 16;
     struct meta_extent *found = arena_alloc(&m->arena, capacity * sizeof *found);
     *ret_end = from;
-    store_range_open_before(m, &range, &last, 9);
+    store_range_open_last(m, &range, &lower, &upper);
     while (e == ERR_OK && store_range_get(&range, &key, &value)) {
         struct meta_extent extent;
         e = row_extent_decode(key, value, &extent);
@@ -193,7 +197,7 @@ enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsign
         if (count == capacity)
             found = grow(&m->arena, found, count, &capacity);
         found[count++] = extent;
-        rocksdb_iter_prev(range.it);
+        store_range_previous(&range);
     }
     enum err closed = store_range_close(&range);
     TRY(e);

@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "meta/store.h"
 
 static enum err decode(struct slice value, bool found, struct row_inode *ret)
@@ -59,6 +60,7 @@ static void queue_contents(struct meta *m, uint64_t content_id)
     struct schema_key key = schema_garbage(content_id);
     bytes_u8(&m->scratch, 1);
     store_put_scratch(m, &key);
+    m->garbage_from = MIN(m->garbage_from, content_id);
 }
 
 void inode_drop_contents(struct meta *m, struct row_inode *i)

@@ -294,13 +294,13 @@ bool meta_initialised(const struct meta *m)
 
 bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id)
 {
-    struct schema_key from = schema_garbage(0);
+    struct schema_key from = schema_garbage(m->garbage_from);
     struct store_range range;
     struct slice key, value;
-    store_range_open(m, &range, &from, 1);
+    store_range_open_prefix(m, &range, &from, 1);
     bool pending = store_range_get(&range, &key, &value);
     if (pending)
-        *ret_content_id = schema_key_u64(key, 1);
+        *ret_content_id = m->garbage_from = schema_key_u64(key, 1);
     return store_range_close(&range) == ERR_OK && pending;
 }
 

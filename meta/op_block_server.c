@@ -9,7 +9,7 @@ OP(block_server)
     unsigned count = 0;
     bool known = false;
     enum err e = ERR_OK;
-    store_range_open(m, &range, &any, 2);
+    store_range_open_prefix(m, &range, &any, 2);
     for (; e == ERR_OK && store_range_get(&range, &row_key, &value); store_range_next(&range)) {
         struct meta_block_server other;
         e = row_block_server_decode(row_key, value, &other);

@@ -15,7 +15,7 @@ static enum err queued_from(struct meta *m, uint64_t first, uint64_t ids[REAP_CO
     struct slice key, value;
     *ret_count = 0;
     *ret_more = false;
-    store_range_open(m, &range, &from, 1);
+    store_range_open_prefix(m, &range, &from, 1);
     for (; store_range_get(&range, &key, &value) && !*ret_more; store_range_next(&range)) {
         if (*ret_count == REAP_CONTENTS_MAX)
             *ret_more = true;

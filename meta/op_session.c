@@ -55,7 +55,7 @@ static enum err release_orphans(struct meta *m, struct row_session *s, uint64_t 
     struct store_range range;
     struct slice key, value;
     *ret_more = false;
-    store_range_open(m, &range, &from, 9);
+    store_range_open_prefix(m, &range, &from, 9);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         if (count == ORPHANS_PER_END) {
             *ret_more = true;
@@ -69,15 +69,13 @@ static enum err release_orphans(struct meta *m, struct row_session *s, uint64_t 
     return ERR_OK;
 }
 
-static enum err delete_replies(struct meta *m, uint64_t session)
+static enum err delete_replies(struct meta *m, uint64_t session, const struct row_session *s)
 {
-    struct schema_key from = schema_reply(session, 0);
+    struct schema_key from = schema_reply(session, s->acked + 1);
     struct store_range range;
     struct slice key, value;
-    store_range_open(m, &range, &from, 9);
+    store_range_open_prefix(m, &range, &from, 9);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
-        if (key.size != from.size)
-            continue; /* the session's own row */
         struct schema_key reply = schema_reply(session, schema_key_u64(key, 9));
         store_delete(m, &reply);
     }
@@ -97,7 +95,7 @@ OP(session_end)
         session_put(m, id, &s);
     } else {
         struct schema_key key = schema_session(id), nonce = schema_nonce(s.nonce);
-        TRY_OP(delete_replies(m, id));
+        TRY_OP(delete_replies(m, id, &s));
         store_delete(m, &key);
         store_delete(m, &nonce);
     }

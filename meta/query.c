@@ -43,19 +43,14 @@ static enum err read_extents(struct meta *m, uint64_t content_id, uint64_t from,
 {
     struct store_range range;
     struct slice key, value;
-    struct schema_key at = schema_extent(content_id, from);
     enum err e = ERR_OK;
     r->extents = arena_alloc(a, max * sizeof *r->extents);
     r->end = true;
-    store_range_open_before(m, &range, &at, 9);
-    if (!store_range_get(&range, &key, &value)) {
-        TRY(store_range_close(&range));
-        store_range_open(m, &range, &at, 9);
-    }
+    content_range_open(m, &range, content_id, from, to);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         struct meta_extent extent;
         e = row_extent_decode(key, value, &extent);
-        if (e != ERR_OK || extent.file_offset >= to)
+        if (e != ERR_OK)
             break;
         if (extent.file_offset + extent.length <= from)
             continue;
@@ -142,7 +137,7 @@ static enum err query_readdir(struct meta *m, const struct meta_query *q, struct
     uint64_t from = q->cookie == UINT64_MAX ? UINT64_MAX : q->cookie + 1, last = 0;
     struct schema_key at = schema_dentry(q->ino, from, SLICE(NULL, 0));
     enum err e = ERR_OK;
-    store_range_open(m, &range, &at, 9);
+    store_range_open_prefix(m, &range, &at, 9);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         uint64_t cookie = schema_key_u64(key, 9);
         if ((r->entry_count >= max && cookie != last) || r->entry_count == LIMIT_READDIR_ENTRIES) {
@@ -185,7 +180,7 @@ static enum err query_cluster(struct meta *m, const struct meta_query *q, struct
     r->cluster.replicas = m->cluster.replicas;
     r->cluster.map_version = m->cluster.map_version;
     r->cluster.servers = arena_alloc(a, LIMIT_BLOCK_SERVERS * sizeof *r->cluster.servers);
-    store_range_open(m, &range, &from, 2);
+    store_range_open_prefix(m, &range, &from, 2);
     for (; e == ERR_OK && store_range_get(&range, &key, &value); store_range_next(&range))
         if (r->cluster.server_count < LIMIT_BLOCK_SERVERS)
             e = row_block_server_decode(key, value, &r->cluster.servers[r->cluster.server_count++]);
@@ -202,7 +197,7 @@ static enum err query_sessions(struct meta *m, const struct meta_query *q, struc
     unsigned max = limited(q->max_count, SESSIONS_MAX);
     r->sessions = arena_alloc(a, max * sizeof *r->sessions);
     r->end = true;
-    store_range_open(m, &range, &from, 1);
+    store_range_open_prefix(m, &range, &from, 1);
     while (e == ERR_OK && store_range_get(&range, &key, &value)) {
         if (r->session_count == max) {
             r->end = false;

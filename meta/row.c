@@ -112,6 +112,19 @@ enum err row_extent_decode(struct slice key, struct slice s, struct meta_extent 
     return row_end(&c);
 }
 
+void row_count_encode(int64_t count, struct bytes *to)
+{
+    bytes_u8(to, ROW_VERSION);
+    bytes_u64(to, (uint64_t)count);
+}
+
+enum err row_count_decode(struct slice s, int64_t *ret)
+{
+    struct cursor c = row_open(s);
+    *ret = (int64_t)cursor_u64(&c);
+    return row_end(&c);
+}
+
 void row_session_encode(const struct row_session *r, struct bytes *to)
 {
     bytes_u8(to, ROW_VERSION);

@@ -49,6 +49,8 @@ struct schema_key schema_block_server(uint32_t id);
 struct schema_key schema_cluster(void);
 struct schema_key schema_meta(void);
 
+/* The first key behind all that begin with the first prefix_size bytes of this one. */
+struct schema_key schema_prefix_end(const struct schema_key *key, size_t prefix_size);
 /* The u64 that begins `skip` bytes into a key. */
 uint64_t schema_key_u64(struct slice key, size_t skip);
 
@@ -86,6 +88,9 @@ void row_dentry_encode(const struct row_dentry *r, struct bytes *to);
 enum err row_dentry_decode(struct slice s, struct row_dentry *ret) MUST_USE;
 void row_extent_encode(const struct meta_extent *r, struct bytes *to);
 enum err row_extent_decode(struct slice key, struct slice s, struct meta_extent *ret) MUST_USE;
+/* References of a block; also the change that is merged into it. */
+void row_count_encode(int64_t count, struct bytes *to);
+enum err row_count_decode(struct slice s, int64_t *ret) MUST_USE;
 void row_session_encode(const struct row_session *r, struct bytes *to);
 enum err row_session_decode(struct slice s, struct row_session *ret) MUST_USE;
 void row_block_server_encode(const struct meta_block_server *r, struct bytes *to);

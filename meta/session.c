@@ -51,7 +51,7 @@ static enum err held_by_another(struct meta *m, uint64_t ino, uint64_t session, 
     struct store_range range;
     struct slice key, value;
     *ret = false;
-    store_range_open(m, &range, &from, 9);
+    store_range_open_prefix(m, &range, &from, 9);
     for (; !*ret && store_range_get(&range, &key, &value); store_range_next(&range))
         *ret = schema_key_u64(key, 9) != session;
     return store_range_close(&range);

@@ -23,6 +23,10 @@ struct meta {
     struct row_cluster cluster; /* zero until META_INIT */
     bool initialised;
 
+    /* No dead contents below this id are queued: looking for them begins here, not among the tombstones of those that
+     * were reaped. Not replicated. */
+    uint64_t garbage_from;
+
     /* The apply under way. */
     rocksdb_writebatch_wi_t *batch;
     struct row_meta next; /* becomes state when the batch is written */
@@ -112,6 +116,9 @@ enum err orphan_release(struct meta *m, struct row_session *s, uint64_t session,
 enum err orphan_is_held(struct meta *m, uint64_t session, uint64_t ino, struct arena *a, bool *ret) MUST_USE;
 
 /* ---- contents (content.c) ---- */
+
+/* At the extents that overlap [from, to), perhaps one before them. */
+void content_range_open(struct meta *m, struct store_range *range, uint64_t content_id, uint64_t from, uint64_t to);
 
 /* Bytes of contents replaced, range by range in file order. Between begin and end the rows of the old extents change
  * only through the cutter: it holds the rest of the last one that was cut, which the next range may cut again.

@@ -155,11 +155,13 @@ bool compare_counts(struct meta *meta, const struct model *model, struct err_tex
     struct store_range range;
     struct slice key, value;
     struct schema_key from = {.bytes = {'r'}, .size = 1};
-    store_range_open(meta, &range, &from, 1);
+    store_range_open_prefix(meta, &range, &from, 1);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         uint64_t block = get_u32be(key.data + 1), expected = (uintptr_t)map_u64_remove(&named, block);
-        if (get_u64be(value.data) != expected)
-            same = differ(why, block, "references of a block", get_u64be(value.data), expected);
+        int64_t count;
+        CHECK(row_count_decode(value, &count) == ERR_OK);
+        if ((uint64_t)count != expected)
+            same = differ(why, block, "references of a block", (uint64_t)count, expected);
     }
     CHECK(store_range_close(&range) == ERR_OK);
     if (same && named.count > 0)

@@ -277,6 +277,8 @@ void sim_step(struct sim *s, struct sim_node *n, struct raft_event *event, struc
         if (!ret->messages[i].after_persist)
             sim_send(s, sim_message_copy(&ret->messages[i]));
     give_to_disk(s, n, ret);
+    if (ret->hard_state_changed && ret->hard.vote != 0 && !s->healing && sim_chance(s, s->temper.voter_crash))
+        sim_post(s, s->now_ns + sim_between(s, 0, s->temper.write_ns), SIM_CRASH, n->id, NULL);
     take_committed(s, n, ret);
     take_reads(s, n, ret);
     n->deadline_ns = ret->deadline_ns;
@@ -349,8 +351,9 @@ void sim_crash(struct sim *s, struct sim_node *n)
     CHECK(n->raft);
     s->crashes++;
     /* Any prefix of what the disk was given may be there; the messages that waited for it are not sent. */
-    unsigned whole = n->write_count > 0 ? (unsigned)sim_between(s, 0, n->write_count) : 0;
-    unsigned kept = 0;
+    bool none = sim_chance(s, 500);
+    unsigned whole = n->write_count > 0 && !none ? (unsigned)sim_between(s, 0, n->write_count) : 0;
+    unsigned kept = none ? 1 : 0;
     for (; n->write_count > 0;) {
         struct sim_write *w = pop_write(n);
         if (kept < whole)

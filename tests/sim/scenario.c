@@ -33,15 +33,17 @@ static void draw_temper(struct sim *s)
     struct sim_temper *t = &s->temper;
     t->loss = sim_chance(s, 300) ? 0 : (unsigned)sim_between(s, 0, 200);
     t->duplicate = (unsigned)sim_between(s, 0, 100);
-    t->cut = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 500);
-    t->slow = (unsigned)sim_between(s, 0, 50);
+    t->cut = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 950);
+    t->reappoint = (unsigned)sim_between(s, 0, sim_chance(s, 500) ? 50 : 400);
+    t->slow = (unsigned)sim_between(s, 0, sim_chance(s, 700) ? 50 : 400);
     t->delay_ns = sim_between(s, SIM_MS / 5, 15 * SIM_MS);
-    t->slow_ns = sim_between(s, 10 * SIM_MS, 1500 * SIM_MS);
+    t->slow_ns = sim_between(s, 10 * SIM_MS, sim_chance(s, 500) ? 100 * SIM_MS : 1500 * SIM_MS);
     t->write_ns = sim_between(s, SIM_MS / 5, sim_chance(s, 200) ? 200 * SIM_MS : 20 * SIM_MS);
     t->apply_ns = sim_between(s, SIM_MS / 10, 10 * SIM_MS);
     t->fault_every_ns = sim_between(s, 40 * SIM_MS, 1000 * SIM_MS);
     t->client_every_ns = sim_between(s, 2 * SIM_MS, 60 * SIM_MS);
     t->leader_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 900) : 0;
+    t->voter_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 300) : 0;
     t->checkpoint = (unsigned)sim_between(s, 0, 100);
 }
 
@@ -140,7 +142,8 @@ static void part(struct sim *s)
 
 static void restart_later(struct sim *s, const struct sim_node *n)
 {
-    sim_post(s, s->now_ns + sim_between(s, SIM_MS, 800 * SIM_MS), SIM_RESTART, n->id, NULL);
+    int64_t longest = sim_chance(s, 300) ? 10 * SIM_MS : 800 * SIM_MS;
+    sim_post(s, s->now_ns + sim_between(s, SIM_MS, longest), SIM_RESTART, n->id, NULL);
 }
 
 static void suspend(struct sim *s, struct sim_node *n)
@@ -200,9 +203,13 @@ static void conduct(struct sim *s)
         led = n->term > term ? n->role == RAFT_LEADER : led || (n->term == term && n->role == RAFT_LEADER);
         term = MAX(term, n->term);
     }
-    struct sim_node *n = any_node(s);
-    if (is_alive(s, n) && (led ? !s->healing && sim_chance(s, 50) : sim_chance(s, 200)))
-        order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is appointed");
+    unsigned appointed = s->healing ? 1 : (unsigned)sim_between(s, 1, 2); /* two at once, and the votes split */
+    if (led ? !s->healing && sim_chance(s, s->temper.reappoint) : sim_chance(s, 200))
+        for (unsigned i = 0; i < appointed; i++) {
+            struct sim_node *n = any_node(s);
+            if (is_alive(s, n))
+                order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is appointed");
+        }
     sim_post(s, s->now_ns + SIM_ELECTION_NS / 5, SIM_CONDUCT, 0, NULL);
 }
 
@@ -325,7 +332,7 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
     prng_seed(&s->prng, seed);
     draw_cluster(s);
     draw_temper(s);
-    s->end_ns = sim_between(s, 1000 * SIM_MS, 6000 * SIM_MS);
+    s->end_ns = sim_between(s, 2000 * SIM_MS, 40000 * SIM_MS);
     sim_trace(s, 0, "%u voters, %u learners, %s elections, reads by %s", s->config.voter_count, s->config.learner_count,
               s->election == RAFT_ELECTION_AUTO ? "automatic" : "manual",
               s->reads_by == RAFT_READS_LEASE ? "lease" : "ReadIndex");

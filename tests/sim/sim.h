@@ -112,6 +112,8 @@ struct sim_temper {
     int64_t delay_ns, slow_ns, write_ns, apply_ns;
     int64_t fault_every_ns, client_every_ns;
     unsigned leader_crash; /* of a node that has just won */
+    unsigned voter_crash;  /* of a node that has just voted */
+    unsigned reappoint;    /* in manual mode, while there is a leader */
     unsigned checkpoint;
 };
 
@@ -141,6 +143,8 @@ struct sim {
 
     /* What the world knows to be true for ever. */
     struct sim_log committed;
+    uint64_t *committed_in; /* by index: the term in which the entry was committed, or a later one; never falls */
+    uint64_t committed_in_capacity;
     uint64_t *hash_at; /* of the state with index i applied; 0: nobody was there yet */
     uint64_t hash_capacity;
     struct sim_seen *seen; /* entries by (index, term) */

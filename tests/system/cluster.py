@@ -36,6 +36,19 @@ def free_ports(count):
         return [s.getsockname()[1] for s in sockets]
 
 
+def free_port_run(count):
+    """The first of `count` free ports in a row, below those that the kernel gives to clients."""
+    for first in range(20000 + os.getpid() % 5000, 32000, count + 1):
+        try:
+            with contextlib.ExitStack() as stack:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+    raise AssertionError(f"no {count} free ports in a row")
+
+
 class Process:
     """One process in its own session, with a log file."""
 

@@ -14,8 +14,7 @@ from cluster import BIN, ROOT
 
 @pytest.fixture
 def local(tmp_path):
-    base = clusters.free_ports(1)[0]
-    base = base - 10 if base > 60000 else base
+    base = clusters.free_port_run(3) - 1
     env = dict(os.environ, SURFFS_BASE_PORT=str(base))
     run_dir = tmp_path / "run"
 
