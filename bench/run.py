@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
@@ -27,9 +28,9 @@ def ticks(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_rss_mib(pid):
+def rss_mib(pid, field):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
     return 0.0
 
@@ -122,6 +123,14 @@ class Bench:
             entry["ratio_to_passthrough"] = ratio
 
 
+def measure_idle(processes, seconds):
+    """CPU and memory of processes that have nothing to do, over some seconds: the one place where time itself is awaited."""
+    before = {name: ticks(pid) for name, pid in processes.items()}
+    time.sleep(seconds)
+    return {name: {"rss_mib": round(rss_mib(pid, "VmRSS"), 1), "cpu_percent": round(100 * (ticks(pid) - before[name]) / seconds, 2)}
+            for name, pid in processes.items()}
+
+
 def start_passthrough(work):
     """libfuse's example, compiled here from Debian's documentation of libfuse3-dev."""
     if not EXAMPLE.exists():
@@ -168,6 +177,8 @@ def main():
         (work / "plain").mkdir()
         targets = [Target("ext4" if "ext" in fs_type(work) else fs_type(work), work / "plain"), Target("passthrough", point),
                    Target("surffs", mount.path, remount=remount)]
+        idle = measure_idle({**{f"surfd {n.id}": n.process.pid for n in cluster.nodes.values()}, "surffs": mount.process.pid},
+                            3 if options.quick else 10)
         for number in range(options.rounds):
             for target in targets:
                 target.top, target.path = target.path, target.path / f"round{number}"
@@ -178,10 +189,13 @@ def main():
         bench.table(targets)
         processes = {f"surfd {n.id}": n.process.pid for n in cluster.nodes.values()}
         processes["surffs"], processes["passthrough"] = mount.process.pid, passthrough.pid
-        usage = {name: {"peak_rss_mib": round(peak_rss_mib(pid), 1), "cpu_s": round(ticks(pid), 2)} for name, pid in processes.items()}
+        usage = {name: {"peak_rss_mib": round(rss_mib(pid, "VmHWM"), 1), "cpu_s": round(ticks(pid), 2)} for name, pid in processes.items()}
         print("\n" + "\n".join(f"{name:14} peak RSS {u['peak_rss_mib']:7.1f} MiB   CPU {u['cpu_s']:7.2f} s" for name, u in usage.items()))
+        print("\nidle, before the work")
+        for name, figures in idle.items():
+            print(f"{name:14} RSS {figures['rss_mib']:7.1f} MiB   CPU {figures['cpu_percent']:5.2f} %")
         out = options.directory / "latest.json"
-        out.write_text(json.dumps({"workloads": bench.results, "processes": usage, "cores": os.cpu_count()}, indent=1) + "\n")
+        out.write_text(json.dumps({"workloads": bench.results, "processes": usage, "idle": idle, "cores": os.cpu_count()}, indent=1) + "\n")
         print(f"\n{out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}")
     finally:
         cluster.close()

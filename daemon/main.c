@@ -153,6 +153,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     /* Before anything starts a thread: RocksDB's and libuv's would each get an arena of their own. */
     mallopt(M_ARENA_MAX, 2);
+    /* Buffers of blocks go back to the system when they are freed, or a busy hour would be paid for all day. */
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     setenv("UV_THREADPOOL_SIZE", WORKER_THREADS, 0);
     return run(&config);
 }
