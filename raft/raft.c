@@ -143,6 +143,8 @@ uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(co
 
 static void on_tick(struct raft *r)
 {
+    if (r->role == RAFT_LEADER && r->transfer_to != 0 && r->now_ns >= r->transfer_deadline_ns)
+        r->transfer_to = 0;
     if (!core_is_auto(r))
         return;
     if (r->role != RAFT_LEADER) {
@@ -150,8 +152,6 @@ static void on_tick(struct raft *r)
             core_start_election(r);
         return;
     }
-    if (r->transfer_to != 0 && r->now_ns >= r->transfer_deadline_ns)
-        r->transfer_to = 0;
     if (r->now_ns >= r->quorum_check_ns) {
         /* Check-quorum, thesis 6.2: who hears no majority any more must not hold clients. */
         unsigned active = r->is_voter ? 1 : 0;
@@ -307,7 +307,9 @@ static void add_committed(struct raft *r, struct raft_update *u)
 
 static int64_t next_deadline(const struct raft *r)
 {
-    if (!core_is_auto(r) || (!r->is_voter && r->role != RAFT_LEADER))
+    if (!core_is_auto(r)) /* no timers but the one that ends a transfer */
+        return r->role == RAFT_LEADER && r->transfer_to != 0 ? r->transfer_deadline_ns : INT64_MAX;
+    if (!r->is_voter && r->role != RAFT_LEADER)
         return INT64_MAX;
     if (r->role != RAFT_LEADER)
         return r->election_deadline_ns;
