@@ -167,7 +167,7 @@ def main():
     try:
         passthrough, point = start_passthrough(work)
         cluster.start()
-        cluster.wait_leader()
+        cluster.wait_formed()
         mount = cluster.mount("m")
 
         def remount():

@@ -46,6 +46,7 @@ struct block_client *block_client_new(struct meta_client *meta, int64_t soft_tim
     struct block_client *c = MEM_NEW(struct block_client);
     c->meta = meta;
     c->soft_timeout_ns = soft_timeout_ns;
+    c->made_ns = clock_boot_ns();
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }

@@ -16,7 +16,9 @@
 #define SUSPECT_SLOW_NS (5 * NS_PER_S)
 #define STALLED_NS (2 * NS_PER_S) /* a server with much unanswered that says nothing for so long is suspected */
 #define PROBE_TRY_NS (200 * NS_PER_MS)
-#define ROOM_LOOK_NS (1 * NS_PER_MS)
+#define ROOM_LOOK_NS (200 * NS_PER_US)
+#define SMALL_MAP_YOUNG_NS (5 * NS_PER_S)
+#define SMALL_MAP_AGE_NS (1 * NS_PER_S)
 #define BACKOFF_FIRST_MS 5
 #define BACKOFF_MAX_MS 200
 #define BACKOFF_SLICE_MS 20 /* how soon a cancel is noticed */
@@ -135,9 +137,26 @@ static enum err await_room(struct block_server *s, struct rpc_cancel *cancel, bo
     return ERR_OK;
 }
 
+/* While a cluster starts, its block servers register one after the other. A map with fewer of them than there shall be
+ * replicas is asked for again before it is trusted with data: at each put in the first seconds, later once a second. */
+static enum err refresh_small_map(struct block_client *c, struct rpc_cancel *cancel)
+{
+    const struct cluster_map *map = meta_client_map_get(c->meta);
+    bool small = map->server_count < map->replicas;
+    meta_client_map_release(c->meta, map);
+    if (!small)
+        return ERR_OK;
+    int64_t now = clock_boot_ns(), checked = atomic_load(&c->small_map_ns);
+    if (now - c->made_ns > SMALL_MAP_YOUNG_NS && now - checked < SMALL_MAP_AGE_NS)
+        return ERR_OK;
+    atomic_store(&c->small_map_ns, now);
+    return meta_client_map_refresh(c->meta, cancel);
+}
+
 enum err block_route_for_put(struct block_client *c, const struct sha256 *id, struct rpc_cancel *cancel,
                              struct block_route *ret)
 {
+    TRY(refresh_small_map(c, cancel));
     bool ready;
     do {
         ready = true;

@@ -21,6 +21,8 @@ struct block_server {
 struct block_client {
     struct meta_client *meta;
     int64_t soft_timeout_ns;
+    int64_t made_ns;
+    atomic_int_fast64_t small_map_ns; /* when a map with too few servers was last asked for again */
     pthread_mutex_t lock;
     struct block_server **servers;   /* all ever seen; protected by lock, entries live as long as the client */
     size_t server_count;             /* protected by lock */
@@ -66,5 +68,5 @@ enum err block_ack_of(enum err status, struct slice message, uint64_t *ret_boot_
 /* Waiting between attempts; ERR_CANCELLED, or ERR_TIMEOUT after the soft time-out since begun_ns. */
 enum err block_backoff(struct block_client *c, unsigned attempt, int64_t begun_ns, struct rpc_cancel *cancel) MUST_USE;
 
-#define BLOCK_TRY_NS (3 * NS_PER_S) /* one request to one server */
-#define BLOCK_PENDING_BYTES (4u * MIB)
+#define BLOCK_TRY_NS (3 * NS_PER_S)    /* one request to one server */
+#define BLOCK_PENDING_BYTES (2u * MIB) /* a socket takes at least about so much while nobody reads (tcp_wmem) */

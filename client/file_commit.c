@@ -250,6 +250,16 @@ static enum err send_commit(struct file_inode *i, struct sending *s, const struc
         TRY(send_commit(i, s, extents, count / 2));
         return send_commit(i, s, extents + count / 2, count - count / 2);
     }
+    if (reply.status == ERR_SPLIT && last->length > 1) {
+        /* One run of bytes over very many small extents: in two parts of the same block. */
+        struct meta_extent halves[2] = {*last, *last};
+        halves[0].length = last->length / 2;
+        halves[1].length -= halves[0].length;
+        halves[1].file_offset += halves[0].length;
+        halves[1].block_offset += (uint32_t)halves[0].length;
+        TRY(send_commit(i, s, &halves[0], 1));
+        return send_commit(i, s, &halves[1], 1);
+    }
     TRY(reply.status);
     s->attr = reply.attr;
     s->version = reply.attr.version;

@@ -81,7 +81,7 @@ struct open_files {
     pthread_mutex_t lock; /* lock order: this before an inode's */
     pthread_cond_t changed;
     struct map_u64 inodes; /* ino -> struct file_inode */
-    struct list open; /* struct open_file */
+    struct list open;      /* struct open_file */
     struct list idle;      /* oldest first */
     unsigned idle_count, open_count;
     struct list unlinks;            /* under way, oldest first */

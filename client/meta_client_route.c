@@ -13,8 +13,8 @@
 #include "base/log.h"
 
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
-#define PAUSE_STEP_NS (20 * NS_PER_MS) /* how often a pause looks at its cancel */
-#define AVOID_SILENT_NS NS_PER_S       /* followers name a dead leader until they have elected another */
+#define PAUSE_STEP_NS (20 * NS_PER_MS)     /* how often a pause looks at its cancel */
+#define AVOID_SILENT_NS (3 * NS_PER_S / 2) /* followers name a dead leader until they have elected another */
 #define AVOID_UNREACHABLE_NS (200 * NS_PER_MS)
 #define WAITING_FIRST_NS (300 * NS_PER_MS)
 #define WAITING_EVERY_NS NS_PER_S
@@ -190,7 +190,7 @@ static bool goes_on(struct meta_route *r, size_t asked, enum err e, const struct
 
 struct progress {
     int64_t begun_ns, said_ns, backoff_ns, try_ns;
-    unsigned failures;
+    unsigned failures, timeouts;
 };
 
 static enum err wait_before_next(struct meta_route *r, const struct meta_request *request, struct progress *p,
@@ -249,7 +249,7 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
             rpc_call_free(call);
         if (!on)
             return e;
-        if (e == ERR_TIMEOUT)
+        if (e == ERR_TIMEOUT && progress.timeouts++ > 0)
             progress.try_ns = MIN(progress.try_ns * 2, META_TRY_MAX_NS);
         TRY(wait_before_next(r, request, &progress, at_once));
     }

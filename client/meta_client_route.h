@@ -9,15 +9,14 @@
 #include "rpc/address.h"
 #include "rpc/channel.h"
 
-/* What one member gets before the next one is asked; twice as much with each that let it pass, up to the maximum. */
+/* What one member gets before the next one is asked; doubled when it passes again, up to the maximum. */
 #define META_TRY_NS (1 * NS_PER_S)
 #define META_TRY_MAX_NS (4 * NS_PER_S)
 #define META_BACKOFF_MIN_NS (5 * NS_PER_MS) /* between tries that failed, doubled up to the maximum, with jitter */
 #define META_BACKOFF_MAX_NS (100 * NS_PER_MS)
 
 struct meta_route {
-    pthread_mutex_t
-        lock; /* protects all below, except that channels once entered stay and are themselves thread-safe */
+    pthread_mutex_t lock; /* protects all below; channels once entered stay, and are thread-safe themselves */
     struct rpc_channel *channels[LIMIT_NODES];
     enum err trouble[LIMIT_NODES];       /* why the last try of each failed; ERR_OK: it didn't */
     int64_t avoid_until_ns[LIMIT_NODES]; /* who did not answer is asked only if nobody else is left */

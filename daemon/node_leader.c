@@ -95,7 +95,8 @@ void node_leader_applied(struct node *n, const struct raft_entry *e, const struc
         return;
     if (c->op == META_SESSION_OPEN && reply->status == ERR_OK)
         sessions_add(&n->sessions, reply->session, clock_boot_ns());
-    if (c->op == META_SESSION_END && reply->status == ERR_OK)
+    /* With many orphans a session ends in several steps: until the last it is still there to be ended. */
+    if (c->op == META_SESSION_END && reply->status == ERR_OK && !reply->more)
         sessions_remove(&n->sessions, c->session_end.session);
     if (c->op == META_BLOCK_SERVER && reply->status == ERR_OK)
         block_registry_registered(&n->registry, &c->block_server);
@@ -131,8 +132,7 @@ void node_role_changed(struct node *n)
 
 static void session_end_done(struct node *n, void *context, enum err status, const struct meta_reply *reply)
 {
-    (void)reply;
-    if (status != ERR_OK)
+    if (status != ERR_OK || reply->more)
         sessions_retry(&n->sessions, (uint64_t)(uintptr_t)context);
 }
 

@@ -2,212 +2,222 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "meta/extent.h"
 #include "meta/store.h"
 
-static enum err reference(struct meta *m, const struct meta_extent *e, int change)
+#define ROWS_PER_EXTENT 2u /* itself and the count of its block */
+#define ROWS_PER_CUT 8u    /* besides the extents that go: what is left of the first and the last, and the new one */
+
+static struct schema_key key_of(uint64_t content_id, const struct meta_extent *e)
 {
-    struct schema_key key = schema_block_ref(&e->block);
-    struct slice value = {0};
-    bool found;
-    int64_t count = 0;
-    TRY(store_get(m, &key, &value, &found));
-    if (found) {
-        TRY(row_count_decode(value, &count));
-    }
-    if (change < 0 && count == 0)
-        return ERR_CORRUPT;
-    count += change;
-    if (count == 0) {
-        store_delete(m, &key);
-    } else {
-        row_count_encode(count, &m->scratch);
-        store_put_scratch(m, &key);
-    }
-    return ERR_OK;
+    return schema_extent(content_id, e->file_offset + e->length);
 }
 
-static enum err add_row(struct meta *m, uint64_t content_id, const struct meta_extent *e, uint64_t *allocated)
+static void add_row(struct meta *m, uint64_t content_id, const struct meta_extent *e, uint64_t *allocated)
 {
-    struct schema_key key = schema_extent(content_id, e->file_offset);
+    struct schema_key key = key_of(content_id, e), block = schema_block_ref(&e->block);
     row_extent_encode(e, &m->scratch);
     store_put_scratch(m, &key);
-    TRY(reference(m, e, 1));
+    store_count(m, &block, 1);
     if (allocated) {
         *allocated += e->length;
         m->next.bytes += e->length;
     }
-    return ERR_OK;
 }
 
 static enum err remove_row(struct meta *m, uint64_t content_id, const struct meta_extent *e, uint64_t *allocated)
 {
-    struct schema_key key = schema_extent(content_id, e->file_offset);
+    struct schema_key key = key_of(content_id, e), block = schema_block_ref(&e->block);
     store_delete(m, &key);
-    TRY(reference(m, e, -1));
+    store_count(m, &block, -1);
     if (allocated) {
-        CHECK(*allocated >= e->length && m->next.bytes >= e->length);
+        if (*allocated < e->length || m->next.bytes < e->length)
+            return ERR_CORRUPT;
         *allocated -= e->length;
         m->next.bytes -= e->length;
     }
     return ERR_OK;
 }
 
-static struct meta_extent *grow(struct arena *a, const struct meta_extent *list, unsigned count, unsigned *capacity)
-{
-    *capacity *= 2;
-    struct meta_extent *more = arena_alloc(a, *capacity * sizeof *more);
-    memcpy(more, list, count * sizeof *more);
-    return more;
-}
-
 void content_range_open(struct meta *m, struct store_range *range, uint64_t content_id, uint64_t from, uint64_t to)
 {
-    /* One that begins before `from` may reach into the range, but none is longer than a block. */
-    uint64_t first = from > LIMIT_BLOCK_BYTES ? from - LIMIT_BLOCK_BYTES : 0;
-    struct schema_key lower = schema_extent(content_id, first), upper = schema_extent(content_id, to);
-    struct schema_key at = schema_extent(content_id, from);
+    /* No extent is longer than a block. */
+    uint64_t end = to > UINT64_MAX - LIMIT_BLOCK_BYTES ? UINT64_MAX : to + LIMIT_BLOCK_BYTES;
+    struct schema_key lower = schema_extent(content_id, from == UINT64_MAX ? from : from + 1);
+    struct schema_key upper = schema_extent(content_id, end);
     store_range_open(m, range, &lower, &upper);
-    if (from > first)
-        store_range_seek_before(range, &at);
 }
 
-/* The written extents that overlap [from, to), at most max + 1 of them, into the arena. */
-static enum err collect(struct meta *m, uint64_t content_id, uint64_t from, uint64_t to, unsigned max,
-                        struct meta_extent **ret, unsigned *ret_count)
+struct extent_list {
+    struct meta_extent *items; /* in the arena of the apply */
+    unsigned count, capacity;
+};
+
+static void list_add(struct meta *m, struct extent_list *l, const struct meta_extent *e)
 {
-    unsigned capacity = 16, count = 0;
-    struct meta_extent *list = arena_alloc(&m->arena, capacity * sizeof *list);
-    struct store_range range;
-    struct slice key, value;
-    enum err e = ERR_OK;
-
-    content_range_open(m, &range, content_id, from, to);
-    while (e == ERR_OK && count <= max && store_range_get(&range, &key, &value)) {
-        struct meta_extent extent;
-        e = row_extent_decode(key, value, &extent);
-        if (e != ERR_OK)
-            break;
-        if (extent.file_offset + extent.length > from) {
-            if (count == capacity)
-                list = grow(&m->arena, list, count, &capacity);
-            list[count++] = extent;
-        }
-        store_range_next(&range);
+    if (l->count == l->capacity) {
+        l->capacity = MAX(2 * l->capacity, 16u);
+        struct meta_extent *more = arena_alloc(&m->arena, l->capacity * sizeof *more);
+        if (l->count > 0)
+            memcpy(more, l->items, l->count * sizeof *more);
+        l->items = more;
     }
-    enum err closed = store_range_close(&range);
-    if (e == ERR_OK)
-        e = closed;
-    *ret = list;
-    *ret_count = count;
-    return e;
+    l->items[l->count++] = *e;
 }
 
-/* Rows that removing one extent touches at most: itself, its count, two parts and their counts. */
-#define ROWS_PER_CUT 4u
+/* The written extents that overlap [from, to) or touch it. ERR_SPLIT when there are more than max. */
+static enum err collect(struct content_cutter *c, uint64_t from, uint64_t to, unsigned max, struct extent_list *ret)
+{
+    struct slice key, value;
+    struct schema_key at = schema_extent(c->content_id, from);
+    store_range_seek(&c->range, &at);
+    for (; store_range_get(&c->range, &key, &value); store_range_next(&c->range)) {
+        struct meta_extent extent;
+        TRY(row_extent_decode(key, value, &extent));
+        if (extent.file_offset > to)
+            break;
+        if (ret->count == max)
+            return ERR_SPLIT;
+        list_add(c->m, ret, &extent);
+    }
+    return ERR_OK;
+}
 
-void content_begin(struct content_cutter *c, struct meta *m, uint64_t content_id, uint64_t *allocated)
+void content_begin(struct content_cutter *c, struct meta *m, uint64_t content_id, uint64_t from, uint64_t to,
+                   uint64_t *allocated)
 {
     *c = (struct content_cutter){.m = m, .content_id = content_id, .allocated = allocated};
+    content_range_open(m, &c->range, content_id, from > 0 ? from - 1 : 0, to + 1);
 }
 
-/* The parts of an old extent around [from, to): the head becomes a row, the tail the rest. */
-static enum err keep_parts(struct content_cutter *c, const struct meta_extent *old, uint64_t from, uint64_t to)
+/* The next extent of the new contents, in file order. */
+static void emit(struct content_cutter *c, const struct meta_extent *e)
+{
+    struct meta_extent both;
+    if (c->has_pending && extent_merge(&c->pending, e, &both)) {
+        c->pending = both;
+        return;
+    }
+    if (c->has_pending)
+        add_row(c->m, c->content_id, &c->pending, c->allocated);
+    c->pending = *e;
+    c->has_pending = true;
+}
+
+static enum err take_out(struct content_cutter *c, const struct meta_extent *old)
+{
+    c->has_removed = true;
+    c->removed_up_to = old->file_offset;
+    return remove_row(c->m, c->content_id, old, c->allocated);
+}
+
+/* The parts of an old extent around [from, to): the head is emitted, the tail is the rest. */
+static void keep_parts(struct content_cutter *c, const struct meta_extent *old, uint64_t from, uint64_t to)
 {
     struct meta_extent parts[2];
     unsigned count = extent_subtract(old, from, to, parts);
     for (unsigned i = 0; i < count; i++) {
         if (parts[i].file_offset < from) {
-            TRY(add_row(c->m, c->content_id, &parts[i], c->allocated));
+            emit(c, &parts[i]);
         } else {
             CHECK(!c->has_rest);
             c->rest = parts[i];
             c->has_rest = true;
         }
     }
-    return ERR_OK;
 }
 
-static enum err cut(struct content_cutter *c, uint64_t from, uint64_t to)
+/* Takes away what was in the range of e. An old extent that e continues, or that continues e, is taken out too, to be
+ * emitted again as one with it. */
+static enum err cut(struct content_cutter *c, const struct meta_extent *e)
 {
     struct meta *m = c->m;
+    uint64_t from = e->file_offset, to = from + e->length;
+    struct extent_list old = {0};
+    struct meta_extent both;
+    bool is_hole = meta_extent_is_hole(e);
+    if (m->rows + ROWS_PER_CUT > STORE_OPERATION_ROWS)
+        return ERR_SPLIT;
     if (c->has_rest) {
         struct meta_extent rest = c->rest;
         c->has_rest = false;
-        TRY(keep_parts(c, &rest, from, to));
+        keep_parts(c, &rest, from, to);
     }
     if (c->has_rest)
         return ERR_OK; /* it reaches behind this range, so nothing else is in it */
-    struct meta_extent *old;
-    unsigned count;
-    unsigned left = m->rows < LIMIT_COMMAND_ROWS ? (LIMIT_COMMAND_ROWS - m->rows) / ROWS_PER_CUT : 0;
-    TRY(collect(m, c->content_id, from, to, left, &old, &count));
-    if (count > left)
-        return ERR_SPLIT;
-    for (unsigned i = 0; i < count; i++) {
-        if (c->has_removed && old[i].file_offset <= c->removed_up_to)
+    TRY(collect(c, from, to, (STORE_OPERATION_ROWS - m->rows - ROWS_PER_CUT) / ROWS_PER_EXTENT, &old));
+    for (unsigned i = 0; i < old.count; i++) {
+        const struct meta_extent *x = &old.items[i];
+        if (c->has_removed && x->file_offset <= c->removed_up_to)
             continue;
-        TRY(remove_row(m, c->content_id, &old[i], c->allocated));
-        c->has_removed = true;
-        c->removed_up_to = old[i].file_offset;
-        TRY(keep_parts(c, &old[i], from, to));
+        if (x->file_offset + x->length == from) {
+            if (!is_hole && extent_merge(x, e, &both)) {
+                TRY(take_out(c, x));
+                emit(c, x);
+            }
+        } else if (x->file_offset == to) {
+            if (!is_hole && extent_merge(e, x, &both)) {
+                TRY(take_out(c, x));
+                c->rest = *x;
+                c->has_rest = true;
+            }
+        } else {
+            TRY(take_out(c, x));
+            keep_parts(c, x, from, to);
+        }
     }
     return ERR_OK;
 }
 
 enum err content_replace(struct content_cutter *c, const struct meta_extent *e)
 {
-    TRY(cut(c, e->file_offset, e->file_offset + e->length));
-    if (c->m->rows + ROWS_PER_CUT > LIMIT_COMMAND_ROWS)
-        return ERR_SPLIT;
-    /* What no row covers is a hole. */
-    return meta_extent_is_hole(e) ? ERR_OK : add_row(c->m, c->content_id, e, c->allocated);
+    TRY(cut(c, e));
+    if (!meta_extent_is_hole(e)) /* what no row covers is a hole */
+        emit(c, e);
+    return ERR_OK;
 }
 
 enum err content_end(struct content_cutter *c)
 {
-    if (!c->has_rest)
-        return ERR_OK;
-    c->has_rest = false;
-    return add_row(c->m, c->content_id, &c->rest, c->allocated);
+    if (c->has_rest)
+        emit(c, &c->rest);
+    if (c->has_pending)
+        add_row(c->m, c->content_id, &c->pending, c->allocated);
+    return store_range_close(&c->range);
 }
 
-enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, unsigned max, uint64_t *allocated,
-                      uint64_t *ret_end)
+enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, uint64_t end, unsigned max,
+                      uint64_t *allocated, uint64_t *ret_end)
 {
-    struct schema_key lower = schema_extent(content_id, from > LIMIT_BLOCK_BYTES ? from - LIMIT_BLOCK_BYTES : 0);
-    struct schema_key upper = schema_extent(content_id, UINT64_MAX);
+    struct schema_key lower = schema_extent(content_id, from + 1);
+    struct schema_key upper = schema_extent(content_id, end + 1);
     struct store_range range;
     struct slice key, value;
-    unsigned count = 0;
+    struct extent_list found = {0};
     enum err e = ERR_OK;
-    unsigned capacity = 16;
-    struct meta_extent *found = arena_alloc(&m->arena, capacity * sizeof *found);
-    *ret_end = from;
+    uint64_t left = from;
     store_range_open_last(m, &range, &lower, &upper);
-    while (e == ERR_OK && store_range_get(&range, &key, &value)) {
+    for (; e == ERR_OK && left == from && store_range_get(&range, &key, &value); store_range_previous(&range)) {
         struct meta_extent extent;
         e = row_extent_decode(key, value, &extent);
-        if (e != ERR_OK || extent.file_offset + extent.length <= from)
+        if (e != ERR_OK)
             break;
-        if (count == max) {
-            *ret_end = extent.file_offset + extent.length;
-            break;
-        }
-        if (count == capacity)
-            found = grow(&m->arena, found, count, &capacity);
-        found[count++] = extent;
-        store_range_previous(&range);
+        if (found.count == max)
+            left = extent.file_offset + extent.length;
+        else
+            list_add(m, &found, &extent);
     }
     enum err closed = store_range_close(&range);
     TRY(e);
     TRY(closed);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < found.count; i++) {
         struct meta_extent parts[2];
-        unsigned kept = extent_subtract(&found[i], from, UINT64_MAX, parts);
-        TRY(remove_row(m, content_id, &found[i], allocated));
+        unsigned kept = extent_subtract(&found.items[i], from, UINT64_MAX, parts);
+        TRY(remove_row(m, content_id, &found.items[i], allocated));
         for (unsigned p = 0; p < kept; p++)
-            TRY(add_row(m, content_id, &parts[p], allocated));
+            add_row(m, content_id, &parts[p], allocated);
     }
+    *ret_end = left;
     return ERR_OK;
 }

@@ -46,7 +46,7 @@ static void add_name(struct text *t, const char *label, struct slice name)
 {
     add(t, " %s=\"", label);
     for (size_t i = 0; i < name.size; i++) {
-        if (name.data[i] >= 0x20 && name.data[i] != 0x7f && name.data[i] != '"' && name.data[i] != '\\')
+        if (name.data[i] >= 0x20 && name.data[i] < 0x7f && name.data[i] != '"' && name.data[i] != '\\')
             add(t, "%c", name.data[i]);
         else
             add(t, "\\x%02x", name.data[i]);

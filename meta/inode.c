@@ -27,6 +27,18 @@ enum err inode_read(struct meta *m, uint64_t ino, struct arena *a, struct row_in
     return decode(value, found, ret);
 }
 
+enum err inode_get_named(struct meta *m, uint64_t ino, struct row_inode *ret)
+{
+    enum err e = inode_get(m, ino, ret);
+    return e == ERR_STALE ? ERR_CORRUPT : e;
+}
+
+enum err inode_read_named(struct meta *m, uint64_t ino, struct arena *a, struct row_inode *ret)
+{
+    enum err e = inode_read(m, ino, a, ret);
+    return e == ERR_STALE ? ERR_CORRUPT : e;
+}
+
 enum err inode_get_directory(struct meta *m, uint64_t ino, struct row_inode *ret)
 {
     TRY(inode_get(m, ino, ret));
@@ -55,32 +67,28 @@ void inode_make(struct meta *m, uint32_t mode, uint32_t uid, uint32_t gid, struc
     m->next.inodes++;
 }
 
-static void queue_contents(struct meta *m, uint64_t content_id)
+static void queue_contents(struct meta *m, const struct meta_attr *a)
 {
-    struct schema_key key = schema_garbage(content_id);
-    bytes_u8(&m->scratch, 1);
+    if (!S_ISREG(a->mode) || a->allocated == 0)
+        return;
+    struct schema_key key = schema_garbage(a->content_id);
+    row_garbage_encode(a->size, &m->scratch);
     store_put_scratch(m, &key);
-    m->garbage_from = MIN(m->garbage_from, content_id);
+    m->garbage_from = MIN(m->garbage_from, a->content_id);
+    CHECK(m->next.bytes >= a->allocated);
+    m->next.bytes -= a->allocated;
 }
 
 void inode_drop_contents(struct meta *m, struct row_inode *i)
 {
-    if (i->attr.allocated > 0)
-        queue_contents(m, i->attr.content_id);
-    CHECK(m->next.bytes >= i->attr.allocated);
-    m->next.bytes -= i->attr.allocated;
+    queue_contents(m, &i->attr);
     i->attr.allocated = 0;
     i->attr.content_id = m->next.next_id++;
 }
 
 void inode_remove(struct meta *m, const struct row_inode *i)
 {
-    if (S_ISREG(i->attr.mode)) {
-        if (i->attr.allocated > 0)
-            queue_contents(m, i->attr.content_id);
-        CHECK(m->next.bytes >= i->attr.allocated);
-        m->next.bytes -= i->attr.allocated;
-    }
+    queue_contents(m, &i->attr);
     struct schema_key key = schema_inode(i->attr.ino);
     store_delete(m, &key);
     CHECK(m->next.inodes > 0);

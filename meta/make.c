@@ -14,9 +14,9 @@ enum err make_entry(struct meta *m, const struct meta_command *c, uint32_t mode,
     TRY_OP(dentry_get(m, c->make.parent, c->make.name, &there, &found));
     if (found && c->op == META_CREATE && !c->make.exclusive) {
         struct row_inode existing;
-        TRY_OP(inode_get(m, there.ino, &existing));
-        if (S_ISDIR(existing.attr.mode))
-            return outcome(r, ERR_ISDIR);
+        TRY_OP(inode_get_named(m, there.ino, &existing));
+        if (!S_ISREG(existing.attr.mode))
+            return outcome(r, S_ISDIR(existing.attr.mode) ? ERR_ISDIR : ERR_EXIST);
         *r = (struct meta_reply){
             .existed = true, .attr = existing.attr, .has_attr = true, .parent = parent.attr, .has_parent = true};
         return ERR_OK;

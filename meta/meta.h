@@ -46,9 +46,9 @@ bool meta_initialised(const struct meta *m); /* META_INIT has been applied */
 bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id);
 /* SHA-256 over all rows in key order: for tests and for comparing replicas. Slow. */
 enum err meta_state_hash(struct meta *m, struct sha256 *ret) MUST_USE;
-/* Whether the rows agree with one another: names and inodes, links, sizes, extents, reference counts, orphans, sessions,
- * totals. ERR_CORRUPT with the first contradiction in why. Slow, and takes memory by the number of inodes and extents:
- * for tests and for fsck. */
+/* Whether the rows agree with one another: names and inodes, links, sizes, extents, reference counts, orphans,
+ * sessions, totals. ERR_CORRUPT with the first contradiction in why. Slow, and takes memory by the number of inodes and
+ * extents: for tests and for fsck. */
 enum err meta_verify(struct meta *m, struct err_text *why) MUST_USE;
 /* One line for people: "create parent=1 name=\"x\" mode=100644 session=7/12". Always terminated. */
 void meta_command_describe(const struct meta_command *c, char *to, size_t size);

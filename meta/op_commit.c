@@ -5,13 +5,28 @@
 #include "meta/extent.h"
 #include "meta/store.h"
 
-static enum err place(struct content_cutter *cutter, struct meta_extent e, uint64_t base, uint64_t *end)
+/* The extents take the place of what was in their ranges; *ret_end is where the last one ends. */
+static enum err replace(struct meta *m, struct meta_attr *a, const struct meta_extent *extents, unsigned count,
+                        uint64_t base, uint64_t *ret_end)
 {
-    if (e.file_offset > META_SIZE_MAX - base || e.length > META_SIZE_MAX - base - e.file_offset)
+    *ret_end = 0;
+    if (count == 0)
+        return ERR_OK;
+    const struct meta_extent *last = &extents[count - 1];
+    if (last->file_offset + last->length > META_SIZE_MAX - base)
         return ERR_FBIG;
-    e.file_offset += base;
-    *end = MAX(*end, e.file_offset + e.length);
-    return content_replace(cutter, &e);
+    uint64_t end = base + last->file_offset + last->length;
+    struct content_cutter cutter;
+    enum err e = ERR_OK;
+    content_begin(&cutter, m, a->content_id, base + extents[0].file_offset, end, &a->allocated);
+    for (unsigned n = 0; e == ERR_OK && n < count; n++) {
+        struct meta_extent placed = extents[n];
+        placed.file_offset += base;
+        e = content_replace(&cutter, &placed);
+    }
+    enum err ended = content_end(&cutter);
+    *ret_end = end;
+    return e != ERR_OK ? e : ended;
 }
 
 OP(commit)
@@ -28,12 +43,8 @@ OP(commit)
     TRY_OP(extent_validate_list(c->commit.extents, c->commit.extent_count, &why));
     if (c->commit.size_at_least > META_SIZE_MAX)
         return outcome(r, ERR_FBIG);
-    uint64_t base = c->commit.append ? i.attr.size : 0, end = 0;
-    struct content_cutter cutter;
-    content_begin(&cutter, m, i.attr.content_id, &i.attr.allocated);
-    for (unsigned n = 0; n < c->commit.extent_count; n++)
-        TRY_OP(place(&cutter, c->commit.extents[n], base, &end));
-    TRY_OP(content_end(&cutter));
+    uint64_t base = c->commit.append ? i.attr.size : 0, end;
+    TRY_OP(replace(m, &i.attr, c->commit.extents, c->commit.extent_count, base, &end));
     /* Nothing may lie behind the end of file: it would come to light when the file grows. */
     i.attr.size = MAX(i.attr.size, MAX(end, c->commit.append ? 0 : c->commit.size_at_least));
     i.attr.version++;

@@ -27,7 +27,7 @@ static enum err is_above(struct meta *m, uint64_t directory, uint64_t below, boo
             return ERR_OK;
         }
         struct row_inode i;
-        TRY(inode_get(m, below, &i));
+        TRY(inode_get_named(m, below, &i));
         below = i.parent;
     }
     return ERR_LOOP;
@@ -45,9 +45,9 @@ static enum err load(struct meta *m, const struct meta_command *c, struct rename
     TRY(dentry_get(m, c->rename.parent, c->rename.name, &n->moved_entry, &found));
     if (!found || n->to->attr.nlink == 0)
         return ERR_NOENT;
-    TRY(inode_get(m, n->moved_entry.ino, &n->moved));
+    TRY(inode_get_named(m, n->moved_entry.ino, &n->moved));
     TRY(dentry_get(m, c->rename.new_parent, c->rename.new_name, &n->target_entry, &n->has_target));
-    return n->has_target ? inode_get(m, n->target_entry.ino, &n->target) : ERR_OK;
+    return n->has_target ? inode_get_named(m, n->target_entry.ino, &n->target) : ERR_OK;
 }
 
 static enum err check_loops(struct meta *m, const struct meta_command *c, const struct rename *n)
@@ -108,6 +108,16 @@ static enum err check_types(const struct rename *n)
     return target_is_directory && n->target.attr.size > 0 ? ERR_NOTEMPTY : ERR_OK;
 }
 
+/* A directory that comes from elsewhere is a link more to the one that it comes to, unless it takes another's place. */
+static bool links_exceeded(const struct rename *n, bool exchange)
+{
+    bool moved = S_ISDIR(n->moved.attr.mode), target = n->has_target && S_ISDIR(n->target.attr.mode);
+    if (n->from == n->to)
+        return false;
+    return (moved && !target && n->to->attr.nlink >= META_LINK_MAX) ||
+           (exchange && target && !moved && n->from->attr.nlink >= META_LINK_MAX);
+}
+
 static enum err move(struct meta *m, const struct meta_command *c, struct rename *n, bool *ret_orphaned)
 {
     int directory = S_ISDIR(n->moved.attr.mode) ? 1 : 0;
@@ -146,6 +156,8 @@ OP(rename)
     bool same = n.has_target && n.target.attr.ino == n.moved.attr.ino;
     if (!same) {
         TRY_OP(check_loops(m, c, &n));
+        if (links_exceeded(&n, flags & META_RENAME_EXCHANGE))
+            return outcome(r, ERR_MLINK);
         if (flags & META_RENAME_EXCHANGE) {
             TRY_OP(exchange(m, c, &n));
         } else {

@@ -11,7 +11,9 @@ OP(rmdir)
     TRY_OP(dentry_get(m, c->unlink.parent, c->unlink.name, &there, &found));
     if (!found)
         return outcome(r, ERR_NOENT);
-    TRY_OP(inode_get_directory(m, there.ino, &child));
+    TRY_OP(inode_get_named(m, there.ino, &child));
+    if (!S_ISDIR(child.attr.mode))
+        return outcome(r, ERR_NOTDIR);
     if (child.attr.size > 0)
         return outcome(r, ERR_NOTEMPTY);
     dentry_delete(m, c->unlink.parent, c->unlink.name);

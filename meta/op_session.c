@@ -26,7 +26,7 @@ OP(session_open)
     struct slice value = {0};
     bool found;
     TRY_OP(export_root(m, c->session_open.export, &s.root_ino));
-    TRY_OP(inode_get(m, s.root_ino, &root));
+    TRY_OP(inode_get_named(m, s.root_ino, &root));
     uint64_t id = m->next.applied;
     TRY_OP(store_get(m, &nonce, &value, &found));
     if (found) {
@@ -71,10 +71,11 @@ static enum err release_orphans(struct meta *m, struct row_session *s, uint64_t 
 
 static enum err delete_replies(struct meta *m, uint64_t session, const struct row_session *s)
 {
-    struct schema_key from = schema_reply(session, s->acked + 1);
+    struct schema_key first = schema_reply(session, s->acked), last = schema_reply(session, s->last_seq);
+    struct schema_key end = schema_prefix_end(&last, last.size);
     struct store_range range;
     struct slice key, value;
-    store_range_open_prefix(m, &range, &from, 9);
+    store_range_open(m, &range, &first, &end);
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         struct schema_key reply = schema_reply(session, schema_key_u64(key, 9));
         store_delete(m, &reply);
@@ -94,9 +95,9 @@ OP(session_end)
     if (more) {
         session_put(m, id, &s);
     } else {
-        struct schema_key key = schema_session(id), nonce = schema_nonce(s.nonce);
+        struct schema_key nonce = schema_nonce(s.nonce);
         TRY_OP(delete_replies(m, id, &s));
-        store_delete(m, &key);
+        session_delete(m, id);
         store_delete(m, &nonce);
     }
     *r = (struct meta_reply){.session = id, .more = more};

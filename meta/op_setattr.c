@@ -4,7 +4,7 @@
 #include "meta/store.h"
 
 /* A shrink that would touch more rows than a command may does a part: the file then ends where it has got to. */
-#define TRIM_EXTENTS_MAX (LIMIT_COMMAND_ROWS / 2 - 8)
+#define TRIM_EXTENTS_MAX ((STORE_OPERATION_ROWS - 8) / 2)
 
 static enum err resize(struct meta *m, struct row_inode *i, uint64_t size, bool *ret_partial)
 {
@@ -13,7 +13,7 @@ static enum err resize(struct meta *m, struct row_inode *i, uint64_t size, bool 
         inode_drop_contents(m, i);
     } else if (size < i->attr.size) {
         uint64_t end;
-        TRY(content_trim(m, i->attr.content_id, size, TRIM_EXTENTS_MAX, &i->attr.allocated, &end));
+        TRY(content_trim(m, i->attr.content_id, size, i->attr.size, TRIM_EXTENTS_MAX, &i->attr.allocated, &end));
         *ret_partial = end > size;
         size = end;
     }
@@ -67,7 +67,7 @@ OP(setattr)
         if (c->setattr.size > META_SIZE_MAX)
             return outcome(r, ERR_FBIG);
         TRY_OP(resize(m, &i, c->setattr.size, &partial));
-        i.attr.mtime_ns = m->time_ns;
+        i.attr.mtime_ns = i.attr.ctime_ns = m->time_ns;
     }
     if (!partial) {
         set_owner_and_mode(c, &i.attr);

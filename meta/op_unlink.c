@@ -11,7 +11,7 @@ OP(unlink)
     TRY_OP(dentry_get(m, c->unlink.parent, c->unlink.name, &there, &found));
     if (!found)
         return outcome(r, ERR_NOENT);
-    TRY_OP(inode_get(m, there.ino, &child));
+    TRY_OP(inode_get_named(m, there.ino, &child));
     if (S_ISDIR(child.attr.mode))
         return outcome(r, ERR_ISDIR);
     struct keep_open keep = {c->session, c->unlink.open_inos, c->unlink.open_count, c->unlink.open_unknown};

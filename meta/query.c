@@ -23,7 +23,7 @@ static enum err query_lookup(struct meta *m, const struct meta_query *q, struct 
     if (!found)
         return ERR_NOENT;
     TRY(row_dentry_decode(value, &entry));
-    TRY(inode_read(m, entry.ino, a, &child));
+    TRY(inode_read_named(m, entry.ino, a, &child));
     r->attr = child.attr;
     r->has_attr = true;
     return ERR_OK;
@@ -50,10 +50,8 @@ static enum err read_extents(struct meta *m, uint64_t content_id, uint64_t from,
     for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         struct meta_extent extent;
         e = row_extent_decode(key, value, &extent);
-        if (e != ERR_OK)
+        if (e != ERR_OK || extent.file_offset >= to)
             break;
-        if (extent.file_offset + extent.length <= from)
-            continue;
         if (r->extent_count == max) {
             r->end = false;
             break;
@@ -111,7 +109,7 @@ static enum err fill_attributes(struct meta *m, struct arena *a, struct meta_que
 {
     for (unsigned n = 0; n < r->entry_count; n++) {
         struct row_inode i;
-        TRY(inode_read(m, r->entries[n].ino, a, &i));
+        TRY(inode_read_named(m, r->entries[n].ino, a, &i));
         r->entries[n].attr = i.attr;
     }
     return ERR_OK;
@@ -190,7 +188,7 @@ static enum err query_cluster(struct meta *m, const struct meta_query *q, struct
 
 static enum err query_sessions(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
 {
-    struct schema_key from = schema_session(q->session + (q->session ? 1 : 0));
+    struct schema_key from = schema_session(q->session == UINT64_MAX ? q->session : q->session + 1);
     struct store_range range;
     struct slice key, value;
     enum err e = ERR_OK;
@@ -198,7 +196,7 @@ static enum err query_sessions(struct meta *m, const struct meta_query *q, struc
     r->sessions = arena_alloc(a, max * sizeof *r->sessions);
     r->end = true;
     store_range_open_prefix(m, &range, &from, 1);
-    while (e == ERR_OK && store_range_get(&range, &key, &value)) {
+    for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
         if (r->session_count == max) {
             r->end = false;
             break;
@@ -214,9 +212,6 @@ static enum err query_sessions(struct meta *m, const struct meta_query *q, struc
                                                                      .export = arena_slice(a, s.export),
                                                                      .client = arena_slice(a, s.client),
                                                                      .opened_ns = s.opened_ns};
-        /* Over its reply rows to the next session. */
-        struct schema_key next = schema_session(id + 1);
-        rocksdb_iter_seek(range.it, (const char *)next.bytes, next.size);
     }
     enum err closed = store_range_close(&range);
     return e != ERR_OK ? e : closed;

@@ -1,6 +1,7 @@
 /* row.c: values of rows, to and from bytes. */
 #include <string.h>
 
+#include "meta/extent.h"
 #include "meta/schema.h"
 
 #define ROW_VERSION 1
@@ -105,11 +106,18 @@ void row_extent_encode(const struct meta_extent *r, struct bytes *to)
 enum err row_extent_decode(struct slice key, struct slice s, struct meta_extent *ret)
 {
     struct cursor c = row_open(s);
-    ret->file_offset = schema_key_u64(key, 9);
+    if (key.size != 17)
+        return ERR_CORRUPT;
+    uint64_t end = schema_key_u64(key, 9);
     ret->length = cursor_u64(&c);
+    if (ret->length > end)
+        return ERR_CORRUPT;
+    ret->file_offset = end - ret->length;
     ret->block_offset = cursor_u32(&c);
     take_bytes(&c, ret->block.bytes, SHA256_SIZE);
-    return row_end(&c);
+    TRY(row_end(&c));
+    /* Holes have no rows; and whoever looks for extents relies on their bounds. */
+    return meta_extent_is_hole(ret) || extent_validate(ret, NULL) != ERR_OK ? ERR_CORRUPT : ERR_OK;
 }
 
 void row_count_encode(int64_t count, struct bytes *to)
@@ -122,6 +130,19 @@ enum err row_count_decode(struct slice s, int64_t *ret)
 {
     struct cursor c = row_open(s);
     *ret = (int64_t)cursor_u64(&c);
+    return row_end(&c);
+}
+
+void row_garbage_encode(uint64_t end, struct bytes *to)
+{
+    bytes_u8(to, ROW_VERSION);
+    bytes_u64(to, end);
+}
+
+enum err row_garbage_decode(struct slice s, uint64_t *ret_end)
+{
+    struct cursor c = row_open(s);
+    *ret_end = cursor_u64(&c);
     return row_end(&c);
 }
 
@@ -221,7 +242,8 @@ enum reply_flag {
     REPLY_REPLACED = 1 << 2,
     REPLY_EXISTED = 1 << 3,
     REPLY_ORPHANED = 1 << 4,
-    REPLY_MORE = 1 << 5
+    REPLY_MORE = 1 << 5,
+    REPLY_ALL = (1 << 6) - 1
 };
 
 void row_reply_encode(const struct meta_reply *r, struct bytes *to)
@@ -246,8 +268,10 @@ enum err row_reply_decode(struct slice s, struct meta_reply *ret)
 {
     struct cursor c = row_open(s);
     *ret = (struct meta_reply){0};
-    ret->status = err_from_wire(cursor_u16(&c));
-    unsigned flags = cursor_u8(&c);
+    unsigned status = cursor_u16(&c), flags = cursor_u8(&c);
+    ret->status = err_from_wire(status);
+    if ((unsigned)ret->status != status || (flags & ~(unsigned)REPLY_ALL))
+        return ERR_CORRUPT;
     ret->session = cursor_u64(&c);
     ret->offset = cursor_u64(&c);
     ret->has_attr = flags & REPLY_ATTR;

@@ -58,14 +58,14 @@ struct schema_key schema_dentry_prefix(uint64_t parent)
     return key_u64('d', parent);
 }
 
-struct schema_key schema_extent(uint64_t content_id, uint64_t file_offset)
+struct schema_key schema_extent(uint64_t content_id, uint64_t end)
 {
-    return key_u64_u64('x', content_id, file_offset);
+    return key_u64_u64('x', content_id, end);
 }
 
 struct schema_key schema_block_ref(const struct sha256 *block)
 {
-    struct schema_key k = key_of('r');
+    struct schema_key k = key_of(SCHEMA_TABLE_BLOCK_REF);
     key_add(&k, block->bytes, SHA256_SIZE);
     return k;
 }
@@ -77,7 +77,7 @@ struct schema_key schema_session(uint64_t session)
 
 struct schema_key schema_reply(uint64_t session, uint64_t seq)
 {
-    return key_u64_u64('s', session, seq);
+    return key_u64_u64('q', session, seq);
 }
 
 struct schema_key schema_nonce(const uint8_t nonce[16])

@@ -3,18 +3,25 @@
  * Keys begin with one byte for the table; integers are big-endian, so that rows of one directory or file are neighbours
  * and in order. Values begin with a format version (1). All of it is a storage format: fields are only added.
  *
- *   key                                     value
- *   i ino                                   inode: attributes, parent (directories), target (symlinks)
- *   d parent, cookie, name                  child ino, type. cookie = SipHash(cluster key, name), 63 bits, never 0 to 2
- *   x content id, file offset               extent: length, block id, offset in block
- *   r block id                              reference count: how many extents name the block; no row: none
- *   s session                               export root, client, nonce, opened, highest acknowledged and highest
- * sequence s session, sequence                     the reply to that request (window of LIMIT_REPLY_WINDOW) e nonce
- * session that was opened with it (while it lives) o session, ino                          unlinked inode that this
- * session keeps alive p ino, session                          the same, by inode g content id dead contents, to be
- * reaped; ids grow, so the oldest come first c "e" name                              export: root ino c "b" id block
- * server: weight, address c "k"                                   cluster id, cookie key, replicas, version of the
- * block server map m                                       applied index, next id, last time, inodes, bytes, chain hash
+ * clang-format off
+ *   key                      value
+ *   i ino                    inode: attributes, parent (directories), target (symlinks)
+ *   d parent, cookie, name   child ino, type. cookie = SipHash(cluster key, name), 63 bits, never 0 to 2
+ *   x content id, end        extent that ends at this file offset: length, block id, offset in block. By its end, so
+ *                            that one seek finds the first one that overlaps or touches a range
+ *   r block id               reference count: how many extents name the block (merged; zero is as good as no row)
+ *   s session                export root, client, nonce, opened, highest acknowledged and highest sequence, orphans
+ *   q session, sequence      the reply to that request (window of LIMIT_REPLY_WINDOW). Not below the session's row:
+ *                            acknowledged replies leave many tombstones, which a list of sessions must not walk over
+ *   e nonce                  session that was opened with it (while it lives)
+ *   o session, ino           unlinked inode that this session keeps alive
+ *   p ino, session           the same, by inode
+ *   g content id             dead contents, to be reaped: where their extents end
+ *   c "e" name               export: root ino
+ *   c "b" id                 block server: weight, address
+ *   c "k"                    cluster id, cookie key, replicas, version of the block server map
+ *   m                        applied index, next id, last time, inodes, bytes, chain hash
+ * clang-format on
  *
  * Room is left for a (extended attributes), l (locks), k (key/value).
  *
@@ -27,6 +34,7 @@
 
 #define SCHEMA_KEY_MAX (1 + 8 + 8 + LIMIT_NAME_BYTES)
 #define SCHEMA_COOKIE_FIRST 3u
+#define SCHEMA_TABLE_BLOCK_REF 'r'
 
 struct schema_key {
     uint8_t bytes[SCHEMA_KEY_MAX];
@@ -36,7 +44,7 @@ struct schema_key {
 struct schema_key schema_inode(uint64_t ino);
 struct schema_key schema_dentry(uint64_t parent, uint64_t cookie, struct slice name);
 struct schema_key schema_dentry_prefix(uint64_t parent);
-struct schema_key schema_extent(uint64_t content_id, uint64_t file_offset);
+struct schema_key schema_extent(uint64_t content_id, uint64_t end);
 struct schema_key schema_block_ref(const struct sha256 *block);
 struct schema_key schema_session(uint64_t session);
 struct schema_key schema_reply(uint64_t session, uint64_t seq);
@@ -91,6 +99,9 @@ enum err row_extent_decode(struct slice key, struct slice s, struct meta_extent 
 /* References of a block; also the change that is merged into it. */
 void row_count_encode(int64_t count, struct bytes *to);
 enum err row_count_decode(struct slice s, int64_t *ret) MUST_USE;
+/* No extent of the dead contents reaches behind this offset. */
+void row_garbage_encode(uint64_t end, struct bytes *to);
+enum err row_garbage_decode(struct slice s, uint64_t *ret_end) MUST_USE;
 void row_session_encode(const struct row_session *r, struct bytes *to);
 enum err row_session_decode(struct slice s, struct row_session *ret) MUST_USE;
 void row_block_server_encode(const struct meta_block_server *r, struct bytes *to);

@@ -54,6 +54,15 @@ void store_delete(struct meta *m, const struct schema_key *key)
     m->rows++;
 }
 
+void store_count(struct meta *m, const struct schema_key *key, int64_t change)
+{
+    row_count_encode(change, &m->scratch);
+    rocksdb_writebatch_wi_merge(m->batch, (const char *)key->bytes, key->size, (const char *)m->scratch.data,
+                                m->scratch.size);
+    bytes_clear(&m->scratch);
+    m->rows++;
+}
+
 static void range_init(struct meta *m, struct store_range *r, const struct schema_key *lower,
                        const struct schema_key *upper)
 {
@@ -85,17 +94,9 @@ void store_range_open_last(struct meta *m, struct store_range *r, const struct s
     rocksdb_iter_seek_to_last(r->it);
 }
 
-void store_range_seek_before(struct store_range *r, const struct schema_key *at)
+void store_range_seek(struct store_range *r, const struct schema_key *at)
 {
-    rocksdb_iter_seek_for_prev(r->it, (const char *)at->bytes, at->size);
-    size_t size = 0;
-    if (rocksdb_iter_valid(r->it)) {
-        const char *key = rocksdb_iter_key(r->it, &size);
-        if (slice_equal(SLICE(key, size), SLICE(at->bytes, at->size)))
-            rocksdb_iter_prev(r->it);
-    }
-    if (!rocksdb_iter_valid(r->it))
-        rocksdb_iter_seek_to_first(r->it);
+    rocksdb_iter_seek(r->it, (const char *)at->bytes, at->size);
 }
 
 bool store_range_get(const struct store_range *r, struct slice *ret_key, struct slice *ret_value)

@@ -143,16 +143,17 @@ static enum err on_block_ref(struct verify *v, struct slice key, struct slice va
 
 static enum err on_session(struct verify *v, struct slice key, struct slice value)
 {
-    uint64_t id = schema_key_u64(key, 1);
-    if (key.size == 9) {
-        struct row_session *s = arena_zalloc(&v->arena, sizeof *s);
-        TRY(row_session_decode(value, s));
-        map_u64_put(&v->sessions, id, s);
-        return ERR_OK;
-    }
+    struct row_session *s = arena_zalloc(&v->arena, sizeof *s);
+    TRY(row_session_decode(value, s));
+    map_u64_put(&v->sessions, schema_key_u64(key, 1), s);
+    return ERR_OK;
+}
+
+static enum err on_reply(struct verify *v, struct slice key, struct slice value)
+{
     struct meta_reply reply;
     TRY(row_reply_decode(value, &reply));
-    uint64_t seq = schema_key_u64(key, 9);
+    uint64_t id = schema_key_u64(key, 1), seq = schema_key_u64(key, 9);
     const struct row_session *s = map_u64_get(&v->sessions, id);
     if (!s || seq <= s->acked || seq > s->last_seq)
         WRONG(v, "a reply to request %" PRIu64 " of session %" PRIu64 ", which is not waited for", seq, id);
@@ -237,8 +238,7 @@ static enum err check_totals(struct verify *v)
         if (((struct row_session *)value)->orphans != 0)
             WRONG(v, "session %" PRIu64 " counts orphans that it does not keep", number);
     if (v->block_at != v->blocks.size)
-        WRONG(v, "block %08" PRIx32 "... is named by extents and not counted",
-              get_u32be(v->blocks.data + v->block_at));
+        WRONG(v, "block %08" PRIx32 "... is named by extents and not counted", get_u32be(v->blocks.data + v->block_at));
     if (state->inodes != v->inode_count || state->bytes != v->bytes)
         WRONG(v, "%" PRIu64 " inodes and %" PRIu64 " bytes are counted, %" PRIu64 " and %" PRIu64 " are there",
               state->inodes, state->bytes, v->inode_count, v->bytes);
@@ -250,8 +250,8 @@ static enum err verify_all(struct verify *v)
     static const struct {
         char table;
         row_function function;
-    } tables[] = {{'i', on_inode},   {'g', on_garbage}, {'d', on_dentry}, {'x', on_extent},   {'r', on_block_ref},
-                  {'s', on_session}, {'e', on_nonce},   {'o', on_orphan}, {'p', on_orphan_of}};
+    } tables[] = {{'i', on_inode},   {'g', on_garbage}, {'d', on_dentry}, {'x', on_extent}, {'r', on_block_ref},
+                  {'s', on_session}, {'q', on_reply},   {'e', on_nonce},  {'o', on_orphan}, {'p', on_orphan_of}};
     for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
         if (tables[i].table == 'r' && v->blocks.size > 0)
             qsort(v->blocks.data, v->blocks.size / SHA256_SIZE, SHA256_SIZE, by_hash);

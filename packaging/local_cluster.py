@@ -169,6 +169,11 @@ class LocalCluster:
     def leader(self):
         return self.status().get("leader") or None
 
+    def formed(self):
+        status = self.status()
+        reporting = [b for b in status.get("block_servers", []) if b["reporting"]]
+        return status.get("leader") and len(reporting) == len(NODES)
+
     # -- commands
 
     def ports_are_free(self):
@@ -187,7 +192,7 @@ class LocalCluster:
         self.run.mkdir(exist_ok=True)
         self.ports_are_free()
         started = [f"node {n}" for n in NODES if self.start_node(n)]
-        wait_until("a leader", self.leader, 20)
+        wait_until("a leader and all block servers", self.formed, 20)
         started += [f"mount {m}" for m in MOUNTS if self.start_mount(m)]
         (self.run / "env").write_text(f'export SURFFS_META="{self.addresses}"\nexport PATH="{self.bin}:$PATH"\n')
         return started

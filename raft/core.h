@@ -54,7 +54,7 @@ struct raft {
     unsigned peer_count, quorum;         /* quorum of the voters */
 
     int64_t election_deadline_ns;
-    int64_t leader_heard_ns; /* when the leader of this term was last heard; INT64_MIN: never */
+    int64_t leader_heard_ns; /* when a leader, of whatever term, was last heard; INT64_MIN: never */
     int64_t no_vote_until_ns;
     bool campaign_forced;
 
@@ -78,6 +78,7 @@ struct raft {
     unsigned result_count, result_capacity;
     bool truncated;
     uint64_t truncate_after;
+    uint64_t truncate_term; /* when the log was last cut: writes that ended before that term prove nothing any more */
     enum raft_role told_role;
     uint32_t told_leader;
     uint64_t told_term;
@@ -89,6 +90,9 @@ void core_become_follower(struct raft *r, uint64_t term, uint32_t leader);
 void core_start_election(struct raft *r);       /* a time-out: pre-vote first */
 void core_campaign(struct raft *r, bool force); /* votes for term + 1 */
 void core_count_votes(struct raft *r);
+/* No vote may be given now, not to ourselves either: a leader that lives is not to be disturbed, and a lease that it
+ * may hold is not to be broken. Only a transfer, for which the leader gives its lease up, goes past this. */
+bool core_is_bound(const struct raft *r);
 void core_on_vote(struct raft *r, const struct raft_message *m);
 void core_on_prevote(struct raft *r, const struct raft_message *m);
 void core_on_vote_reply(struct raft *r, const struct raft_message *m);
@@ -98,7 +102,8 @@ void core_on_prevote_reply(struct raft *r, const struct raft_message *m);
 void core_lead(struct raft *r); /* the candidate has won */
 void core_feed_peer(struct raft *r, struct core_peer *p);
 void core_feed_all(struct raft *r);
-void core_heartbeat(struct raft *r); /* begins a round and sends it to everybody */
+void core_heartbeat(struct raft *r);  /* begins a round and sends it to everybody */
+void core_read_round(struct raft *r); /* the same, but without repeating probes */
 void core_advance_commit(struct raft *r);
 void core_on_append(struct raft *r, const struct raft_message *m);
 void core_on_append_reply(struct raft *r, const struct raft_message *m);

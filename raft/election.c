@@ -16,12 +16,10 @@ void core_become_follower(struct raft *r, uint64_t term, uint32_t leader)
     CHECK(term >= r->hard.term);
     if (term > r->hard.term)
         r->hard = (struct raft_hard_state){.term = term, .vote = 0};
-    bool led = r->role == RAFT_LEADER;
     r->role = RAFT_FOLLOWER;
     r->leader = leader;
     r->transfer_to = 0;
-    if (led || leader == 0)
-        r->leader_heard_ns = INT64_MIN;
+    /* leader_heard_ns stays: a lease may rest on our answer, whatever term we are in since. */
     core_fail_reads(r);
     core_reset_election(r);
 }
@@ -100,14 +98,18 @@ static bool is_up_to_date(const struct raft *r, const struct raft_message *m)
     return m->log_term > r->log.last_term || (m->log_term == r->log.last_term && m->index >= r->log.last);
 }
 
-/* A leader that lives is not to be disturbed, and a lease that it may hold is not to be broken. */
-static bool must_refuse(const struct raft *r, const struct raft_message *m)
+bool core_is_bound(const struct raft *r)
 {
-    if (!core_is_auto(r) || m->force)
+    if (!core_is_auto(r))
         return false;
     if (r->role == RAFT_LEADER || r->now_ns < r->no_vote_until_ns)
         return true;
     return r->leader_heard_ns != INT64_MIN && r->now_ns - r->leader_heard_ns < r->options.election_timeout_ns;
+}
+
+static bool must_refuse(const struct raft *r, const struct raft_message *m)
+{
+    return !m->force && core_is_bound(r);
 }
 
 void core_on_prevote(struct raft *r, const struct raft_message *m)

@@ -221,6 +221,10 @@ static void on_persisted(struct raft *r, uint64_t index, uint64_t term, struct r
 {
     r->hard_durable = hard;
     uint64_t have;
+    /* An entry may be cut off and come back while its first write is under way, which then tells nothing about the
+     * second. A term's leader cuts a log once at most, so the term tells them apart. */
+    if (hard.term < r->truncate_term)
+        index = 0;
     if (index > r->log.persisted && index <= r->log.last && raft_log_term(&r->log, index, &have) == ERR_OK &&
         have == term)
         r->log.persisted = index;
@@ -253,8 +257,11 @@ static enum err on_campaign(struct raft *r)
 {
     if (!r->is_voter)
         return ERR_NOT_POSSIBLE;
-    if (r->role != RAFT_LEADER)
-        core_campaign(r, !core_is_auto(r));
+    if (r->role == RAFT_LEADER)
+        return ERR_OK;
+    if (core_is_bound(r))
+        return ERR_NOT_POSSIBLE;
+    core_campaign(r, !core_is_auto(r));
     return ERR_OK;
 }
 

@@ -42,7 +42,7 @@ static bool term_is_committed(const struct raft *r)
 /* Gives the reads that wait for a round to the one that begins now (P5: begun after they came). */
 static void begin_round(struct raft *r)
 {
-    core_heartbeat(r);
+    core_read_round(r);
     r->read_round = r->round;
     for (unsigned i = 0; i < r->read_count; i++)
         if (r->reads[i].round == 0) {

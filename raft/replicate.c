@@ -116,7 +116,8 @@ void core_feed_all(struct raft *r)
         core_advance_commit(r);
 }
 
-void core_heartbeat(struct raft *r)
+/* A round for reads doesn't repeat a probe that may well be under way: it can carry a whole batch. */
+static void begin_round(struct raft *r, bool repeat_probes)
 {
     unsigned count;
     r->round++;
@@ -127,12 +128,22 @@ void core_heartbeat(struct raft *r)
         /* A probe that was lost is repeated. In pipeline an empty append behind everything that was sent shows the
          * follower a gap, if something was lost, and it says so. */
         if (p->feed == CORE_PROBE)
-            p->probe_sent = send_append(r, p, true, &count);
+            p->probe_sent = send_append(r, p, repeat_probes || !p->probe_sent, &count);
         else
             send_append(r, p, false, &count);
     }
     if (r->peer_count == 0)
         core_release_reads(r);
+}
+
+void core_heartbeat(struct raft *r)
+{
+    begin_round(r, true);
+}
+
+void core_read_round(struct raft *r)
+{
+    begin_round(r, false);
 }
 
 static uint64_t match_of(const struct core_peer *p)
@@ -208,6 +219,7 @@ static uint64_t take_over(struct raft *r, const struct raft_entry *entries, unsi
             if (was_given) {
                 r->truncate_after = r->truncated ? MIN(r->truncate_after, e->index - 1) : e->index - 1;
                 r->truncated = true;
+                r->truncate_term = r->hard.term;
             }
         }
         raft_log_append(&r->log, e->term, e->type, e->data);
@@ -263,6 +275,8 @@ static void on_reject(struct raft *r, struct core_peer *p, const struct raft_mes
     uint64_t at = m->index < r->log.last ? m->index : r->log.last;
     if (m->log_term != 0 && raft_log_last_to_term(&r->log, m->log_term, r->log.compacted, at, &at) != ERR_OK)
         return;
+    if (p->feed == CORE_PROBE && p->probe_sent && MAX(p->match, at) + 1 >= p->next)
+        return; /* of what was in the pipeline behind the one that was lost; the probe is already under way */
     p->next = MAX(p->match, at) + 1;
     p->feed = CORE_PROBE;
     p->probe_sent = false;

@@ -5,7 +5,10 @@
 
 #include "base/check.h"
 #include "base/map.h"
+#include "meta/extent.h"
 #include "meta/store.h"
+
+#define WINDOW 300u
 
 static bool differ(struct err_text *why, uint64_t ino, const char *what, uint64_t found, uint64_t expected)
 {
@@ -41,7 +44,35 @@ bool compare_attr(const struct meta_attr *a, const struct model_inode *i, struct
         return differ(why, a->ino, "size", a->size, size);
     if (a->version != i->version)
         return differ(why, a->ino, "version", a->version, i->version);
+    if (a->atime_ns != i->atime)
+        return differ(why, a->ino, "atime", (uint64_t)a->atime_ns, (uint64_t)i->atime);
+    if (a->mtime_ns != i->mtime)
+        return differ(why, a->ino, "mtime", (uint64_t)a->mtime_ns, (uint64_t)i->mtime);
+    if (a->ctime_ns != i->ctime)
+        return differ(why, a->ino, "ctime", (uint64_t)a->ctime_ns, (uint64_t)i->ctime);
     return true;
+}
+
+/* Parts of the layout are what overlaps them, and together all of it. */
+static bool compare_windows(struct meta *meta, const struct model_inode *i, unsigned extents, struct arena *a,
+                            struct err_text *why)
+{
+    unsigned seen = 0;
+    uint64_t end_of_last = 0;
+    for (uint64_t at = 0; at < MODEL_BYTES; at += WINDOW) {
+        struct meta_query query = {.op = META_QUERY_LAYOUT, .ino = i->ino, .offset = at, .length = WINDOW};
+        struct meta_query_reply reply;
+        CHECK(meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK);
+        for (unsigned e = 0; e < reply.extent_count; e++) {
+            const struct meta_extent *x = &reply.extents[e];
+            uint64_t end = x->file_offset + x->length;
+            if (x->file_offset >= at + WINDOW || end <= at)
+                return differ(why, i->ino, "an extent outside of what was asked for", x->file_offset, at);
+            seen += end > end_of_last;
+            end_of_last = end;
+        }
+    }
+    return seen == extents || differ(why, i->ino, "the number of extents by parts", seen, extents);
 }
 
 static bool compare_contents(struct meta *meta, const struct model_inode *i, struct arena *a, struct err_text *why)
@@ -59,12 +90,47 @@ static bool compare_contents(struct meta *meta, const struct model_inode *i, str
         for (uint64_t b = 0; b < x->length; b++)
             found[x->file_offset + b] = (struct model_byte){get_u32be(x->block.bytes), x->block_offset + (uint32_t)b};
         allocated += x->length;
+        struct meta_extent both;
+        if (e > 0 && extent_merge(&reply.extents[e - 1], x, &both))
+            return differ(why, i->ino, "the number of extents", reply.extent_count, reply.extent_count - 1);
     }
     if (reply.attr.allocated != allocated)
         return differ(why, i->ino, "allocated", reply.attr.allocated, allocated);
     for (unsigned b = 0; b < MODEL_BYTES; b++)
         if (found[b].block != i->bytes[b].block || found[b].at != i->bytes[b].at)
             return differ(why, i->ino, "the block of a byte", found[b].block, i->bytes[b].block);
+    return compare_windows(meta, i, reply.extent_count, a, why);
+}
+
+/* Each name by itself; and an unlinked inode can be opened by who holds it only. */
+static bool compare_lookups(struct meta *meta, const struct model *model, const struct model_inode *i, struct arena *a,
+                            struct err_text *why)
+{
+    for (unsigned n = 0; n < MODEL_NAMES; n++) {
+        char name = (char)('a' + n);
+        struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = i->ino, .name = SLICE(&name, 1)};
+        struct meta_query_reply reply;
+        CHECK(meta_query(meta, &query, a, &reply) == ERR_OK);
+        enum err expected = !S_ISDIR(i->mode) ? ERR_NOTDIR : i->entries[n] ? ERR_OK : ERR_NOENT;
+        if (reply.status != expected)
+            return differ(why, i->ino, "lookup's status", reply.status, expected);
+        if (expected == ERR_OK && !compare_attr(&reply.attr, &model->inodes[i->entries[n]], why))
+            return false;
+    }
+    return true;
+}
+
+static bool compare_open(struct meta *meta, const struct model_inode *i, const uint64_t *sessions, struct arena *a,
+                         struct err_text *why)
+{
+    for (unsigned s = 0; s < MODEL_SESSIONS; s++) {
+        struct meta_query query = {.op = META_QUERY_OPEN, .ino = i->ino, .session = sessions[s]};
+        struct meta_query_reply reply;
+        CHECK(meta_query(meta, &query, a, &reply) == ERR_OK);
+        enum err expected = i->nlink > 0 || i->held[s] ? ERR_OK : ERR_STALE;
+        if (reply.status != expected)
+            return differ(why, i->ino, "open's status", reply.status, expected);
+    }
     return true;
 }
 
@@ -101,7 +167,8 @@ static bool compare_directory(struct meta *meta, const struct model *model, cons
     return true;
 }
 
-bool compare_trees(struct meta *meta, const struct model *model, struct err_text *why)
+bool compare_trees(struct meta *meta, const struct model *model, const uint64_t sessions[MODEL_SESSIONS],
+                   struct err_text *why)
 {
     struct arena a = {0};
     uint64_t inodes = 0;
@@ -122,6 +189,7 @@ bool compare_trees(struct meta *meta, const struct model *model, struct err_text
             same = compare_directory(meta, model, i, &a, why);
         if (same && S_ISREG(i->mode))
             same = compare_contents(meta, i, &a, why);
+        same = same && compare_lookups(meta, model, i, &a, why) && compare_open(meta, i, sessions, &a, why);
         arena_reset(&a);
     }
     struct meta_query query = {.op = META_QUERY_STATFS};
@@ -130,7 +198,7 @@ bool compare_trees(struct meta *meta, const struct model *model, struct err_text
     if (same && reply.statfs.inodes != inodes)
         same = differ(why, 0, "the number of inodes", reply.statfs.inodes, inodes);
     arena_free(&a);
-    return same;
+    return same && meta_verify(meta, why) == ERR_OK;
 }
 
 bool compare_counts(struct meta *meta, const struct model *model, struct err_text *why)

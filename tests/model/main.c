@@ -18,16 +18,8 @@
 
 #define CHECK_EVERY 250u
 #define OPEN_MAX_HINTS 4u
-
-struct run {
-    struct meta *meta;
-    struct model model;
-    uint64_t index, sessions[MODEL_SESSIONS], seqs[MODEL_SESSIONS], acked[MODEL_SESSIONS];
-    uint64_t blocks; /* made so far */
-    int64_t time_ns;
-    bool verbose;
-    struct err_text why;
-};
+#define ALIGNED_BLOCKS 2u
+#define PAST_MAX 32u /* requests of a session that may be repeated */
 
 /* What a step chose; the arrays are what the command borrows. */
 struct step {
@@ -37,6 +29,25 @@ struct step {
     uint64_t inos[OPEN_MAX_HINTS];
     struct meta_extent extents[4];
     bool retry;
+};
+
+struct past {
+    struct step step;
+    struct meta_reply reply;
+};
+
+struct run {
+    const char *path;
+    struct meta *meta;
+    struct model model;
+    uint64_t index, sessions[MODEL_SESSIONS], seqs[MODEL_SESSIONS], acked[MODEL_SESSIONS];
+    uint64_t told[MODEL_SESSIONS]; /* the highest acknowledgement that was sent */
+    struct past past[MODEL_SESSIONS][PAST_MAX];
+    unsigned past_count[MODEL_SESSIONS]; /* ever; the ring holds the last ones */
+    uint64_t blocks;                     /* made so far, besides the aligned ones */
+    int64_t time_ns;
+    bool verbose;
+    struct err_text why;
 };
 
 static uint64_t any_inode(const struct run *r, struct prng *p, bool directory)
@@ -66,27 +77,53 @@ static unsigned any_hints(const struct run *r, struct prng *p, uint64_t *to)
     return count;
 }
 
+/* Bytes of the first few blocks go where they belong, and often from one round offset to another: so that extents
+ * continue one another, and some bytes are written again just as they were. */
+static void choose_block(struct run *r, struct prng *p, struct meta_extent *e)
+{
+    uint64_t pick = prng_below(p, 6), block = 0;
+    if (pick == 0)
+        return; /* a hole */
+    if (pick <= 3) {
+        block = 1 + prng_below(p, ALIGNED_BLOCKS);
+        e->block_offset = (uint32_t)e->file_offset;
+    } else {
+        block = pick == 4 && r->blocks > 0 ? 1 + ALIGNED_BLOCKS + prng_below(p, r->blocks)
+                                           : 1 + ALIGNED_BLOCKS + r->blocks++;
+        e->block_offset = (uint32_t)prng_below(p, 100);
+    }
+    put_u32be(e->block.bytes, (uint32_t)block);
+}
+
 static void choose_extents(struct run *r, struct prng *p, struct step *s, uint64_t room)
 {
     struct meta_command *c = &s->command;
-    uint64_t at = c->commit.append ? 0 : prng_below(p, room);
+    uint64_t unit = prng_below(p, 2) ? 100 : 1;
+    uint64_t at = c->commit.append ? 0 : prng_below(p, room / unit) * unit;
     while (c->commit.extent_count < ARRAY_SIZE(s->extents)) {
-        uint64_t length = 1 + prng_below(p, 200);
+        uint64_t length = (1 + prng_below(p, 400 / unit)) * unit;
         if (at + length > room)
             break;
         struct meta_extent *e = &s->extents[c->commit.extent_count++];
         *e = (struct meta_extent){.file_offset = at, .length = length};
-        if (prng_below(p, 8) != 0) {
-            uint64_t block = prng_below(p, 4) == 0 && r->blocks ? 1 + prng_below(p, r->blocks) : ++r->blocks;
-            put_u32be(e->block.bytes, (uint32_t)block);
-            e->block_offset = (uint32_t)prng_below(p, 100);
-        }
-        at += length + (c->commit.append ? 0 : prng_below(p, 3) * prng_below(p, 50));
+        choose_block(r, p, e);
+        bool gap = !c->commit.append && prng_below(p, 2) == 0;
+        at += length + (gap ? prng_below(p, 100) / unit * unit : 0);
         if (prng_below(p, 3) == 0)
             break;
     }
     c->commit.extents = s->extents;
     c->commit.size_at_least = prng_below(p, 4) == 0 ? prng_below(p, MODEL_BYTES) : at > MODEL_BYTES ? MODEL_BYTES : at;
+}
+
+/* Half of the contents go to one file, so that there is something to overwrite. */
+static uint64_t any_file(const struct run *r, struct prng *p)
+{
+    if (prng_below(p, 2))
+        for (unsigned i = 1; i < MODEL_INODES; i++)
+            if (r->model.inodes[i].used && S_ISREG(r->model.inodes[i].mode))
+                return r->model.inodes[i].ino;
+    return any_inode(r, p, false);
 }
 
 static bool is_crowded(const struct model *m)
@@ -157,18 +194,22 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         c->rename.open_inos = s->inos;
         break;
     case META_COMMIT: {
-        c->commit.ino = any_inode(r, p, false);
+        c->commit.ino = any_file(r, p);
         c->commit.append = prng_below(p, 5) == 0;
         c->commit.has_expected_version = prng_below(p, 10) == 0;
         c->commit.expected_version = prng_below(p, 5);
         unsigned i = model_find(&r->model, c->commit.ino);
         uint64_t size = i ? r->model.inodes[i].size : 0;
-        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 0) : MODEL_BYTES);
+        c->commit.has_mtime = prng_below(p, 2);
+        c->commit.mtime_ns = (int64_t)prng_below(p, 1000);
+        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 1) : MODEL_BYTES);
         break;
     }
     case META_SETATTR:
-        c->setattr.ino = any_inode(r, p, false);
-        c->setattr.mask = (uint32_t)prng_below(p, 16);
+        c->setattr.ino = any_file(r, p);
+        c->setattr.mask = (uint32_t)prng_below(p, 256);
+        c->setattr.atime_ns = (int64_t)prng_below(p, 1000);
+        c->setattr.mtime_ns = (int64_t)prng_below(p, 1000);
         c->setattr.size = prng_below(p, 3) == 0 ? 0 : prng_below(p, MODEL_BYTES);
         c->setattr.mode = (uint32_t)prng_below(p, 07777 + 1);
         c->setattr.uid = (uint32_t)prng_below(p, 3);
@@ -186,12 +227,15 @@ static void choose(struct run *r, struct prng *p, struct step *s)
     }
 }
 
+/* A leader's clock may be behind the one before. */
 static struct meta_reply apply(struct run *r, const struct meta_command *c)
 {
     struct meta_reply reply;
     struct meta_command stamped = *c;
-    stamped.time_ns = ++r->time_ns;
+    r->time_ns++;
+    stamped.time_ns = r->time_ns - (r->time_ns % 7 == 0 ? 3 : 0);
     CHECK(meta_apply(r->meta, ++r->index, &stamped, &reply) == ERR_OK);
+    model_time(&r->model, stamped.time_ns);
     return reply;
 }
 
@@ -204,7 +248,8 @@ static void open_session(struct run *r, unsigned n)
     struct meta_reply reply = apply(r, &c);
     CHECK(reply.status == ERR_OK && reply.session == r->index);
     r->sessions[n] = reply.session;
-    r->seqs[n] = r->acked[n] = 0;
+    r->seqs[n] = r->acked[n] = r->told[n] = 0;
+    r->past_count[n] = 0;
 }
 
 static bool reap(struct run *r)
@@ -220,14 +265,90 @@ static bool reap(struct run *r)
 static bool same_attr(const struct meta_attr *a, const struct meta_attr *b)
 {
     return a->ino == b->ino && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink &&
-           a->rdev == b->rdev && a->size == b->size && a->allocated == b->allocated && a->mtime_ns == b->mtime_ns &&
-           a->ctime_ns == b->ctime_ns && a->version == b->version && a->content_id == b->content_id;
+           a->rdev == b->rdev && a->size == b->size && a->allocated == b->allocated && a->atime_ns == b->atime_ns &&
+           a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns && a->btime_ns == b->btime_ns &&
+           a->version == b->version && a->content_id == b->content_id;
 }
 
 static bool same_reply(const struct meta_reply *a, const struct meta_reply *b)
 {
     return a->status == b->status && a->has_attr == b->has_attr && a->orphaned == b->orphaned &&
-           a->existed == b->existed && (!a->has_attr || same_attr(&a->attr, &b->attr)) && a->offset == b->offset;
+           a->existed == b->existed && a->has_parent == b->has_parent && a->has_replaced == b->has_replaced &&
+           a->offset == b->offset && (!a->has_attr || same_attr(&a->attr, &b->attr)) &&
+           (!a->has_parent || same_attr(&a->parent, &b->parent)) &&
+           (!a->has_replaced || same_attr(&a->replaced, &b->replaced));
+}
+
+/* A copied step borrows from the one that it was copied from, until this. */
+static void own_arrays(struct step *s)
+{
+    struct meta_command *c = &s->command;
+    switch (c->op) {
+    case META_CREATE:
+    case META_MKDIR:
+    case META_MKNOD:
+    case META_SYMLINK:
+        c->make.name.data = (const uint8_t *)s->name;
+        c->make.target.data = (const uint8_t *)s->target;
+        break;
+    case META_LINK:
+        c->link.name.data = (const uint8_t *)s->name;
+        break;
+    case META_UNLINK:
+    case META_RMDIR:
+        c->unlink.name.data = (const uint8_t *)s->name;
+        c->unlink.open_inos = s->inos;
+        break;
+    case META_RENAME:
+        c->rename.name.data = (const uint8_t *)s->name;
+        c->rename.new_name.data = (const uint8_t *)s->new_name;
+        c->rename.open_inos = s->inos;
+        break;
+    case META_COMMIT:
+        c->commit.extents = s->extents;
+        break;
+    case META_RELEASE:
+        c->release.inos = s->inos;
+        break;
+    default:
+        break;
+    }
+}
+
+static void remember(struct run *r, const struct step *s, const struct meta_reply *reply)
+{
+    struct past *p = &r->past[s->session][r->past_count[s->session]++ % PAST_MAX];
+    *p = (struct past){.step = *s, .reply = *reply};
+    own_arrays(&p->step);
+}
+
+/* A request of long ago once more: its first answer, or a refusal when that has been acknowledged. */
+static bool repeat(struct run *r, struct prng *p, unsigned session)
+{
+    unsigned count = r->past_count[session] < PAST_MAX ? r->past_count[session] : PAST_MAX;
+    if (count == 0)
+        return true;
+    const struct past *past = &r->past[session][prng_below(p, count)];
+    struct meta_reply again = apply(r, &past->step.command), refused = {.status = ERR_SEQUENCE};
+    bool kept = past->step.command.seq > r->told[session];
+    if (same_reply(&again, kept ? &past->reply : &refused))
+        return true;
+    (void)err_explain(&r->why, ERR_CORRUPT, "a late retry got %s, must be %s", err_name(again.status),
+                      err_name(kept ? past->reply.status : ERR_SEQUENCE));
+    return false;
+}
+
+/* The state is on disk after this, whatever was in memory. */
+static void reopen(struct run *r)
+{
+    struct meta_options options = {.path = r->path};
+    struct err_text why;
+    struct sha256 before, after;
+    meta_chain_hash(r->meta, &before);
+    meta_close(r->meta);
+    CHECK(meta_open(&options, &r->meta, &why) == ERR_OK);
+    meta_chain_hash(r->meta, &after);
+    CHECK(meta_applied_index(r->meta) == r->index && sha256_equal(&before, &after));
 }
 
 static bool check_reply(struct run *r, const struct step *s, const struct meta_reply *reply,
@@ -257,14 +378,19 @@ static bool run_step(struct run *r, uint64_t seed, unsigned number)
     choose(r, &p, &s);
     if (s.command.op == META_REAP)
         return reap(r) || true;
+    if (prng_below(&p, 300) == 0)
+        reopen(r);
+    if (prng_below(&p, 15) == 0 && !repeat(r, &p, s.session))
+        return false;
     bool ends = s.command.op == META_SESSION_END;
     if (!ends) {
         s.command.session = r->sessions[s.session];
         s.command.seq = ++r->seqs[s.session];
         s.command.acked = r->acked[s.session];
+        r->told[s.session] = s.command.acked;
         /* Replies are acknowledged late, as by a client with several requests under way. */
         if (prng_below(&p, 3) == 0)
-            r->acked[s.session] = s.command.seq;
+            r->acked[s.session] = s.command.seq - prng_below(&p, MIN(s.command.seq - r->acked[s.session], 4));
     }
     if (r->verbose) {
         char text[300];
@@ -277,6 +403,8 @@ static bool run_step(struct run *r, uint64_t seed, unsigned number)
         return false;
     if (ends)
         open_session(r, s.session);
+    else
+        remember(r, &s, &reply);
     if (s.retry && !ends) {
         struct meta_reply again = apply(r, &s.command);
         if (!same_reply(&reply, &again)) {
@@ -296,12 +424,13 @@ static bool run_all(uint64_t seed, const unsigned *steps, unsigned count, bool v
     CHECK(mkdtemp(path));
     memset(&r, 0, sizeof r); /* too large for a compound literal on the stack */
     r.verbose = verbose;
-    r.time_ns = 1;
-    model_init(&r.model);
+    r.path = path;
+    r.time_ns = 100;
     struct meta_options options = {.path = path};
     CHECK(meta_open(&options, &r.meta, why) == ERR_OK);
     struct meta_command init = {.op = META_INIT, .init = {.cookie_key = {(uint8_t)seed}}};
     CHECK(apply(&r, &init).status == ERR_OK);
+    model_init(&r.model, r.model.now);
     for (unsigned n = 0; n < MODEL_SESSIONS; n++)
         open_session(&r, n);
     bool ok = true;
@@ -309,11 +438,11 @@ static bool run_all(uint64_t seed, const unsigned *steps, unsigned count, bool v
     for (; at < count && ok; at++) {
         ok = run_step(&r, seed, steps[at]);
         if (ok && (at % CHECK_EVERY == CHECK_EVERY - 1 || at + 1 == count))
-            ok = compare_trees(r.meta, &r.model, &r.why);
+            ok = compare_trees(r.meta, &r.model, r.sessions, &r.why);
     }
     while (ok && reap(&r))
         ;
-    ok = ok && compare_trees(r.meta, &r.model, &r.why) && compare_counts(r.meta, &r.model, &r.why);
+    ok = ok && compare_trees(r.meta, &r.model, r.sessions, &r.why) && compare_counts(r.meta, &r.model, &r.why);
     *why = r.why;
     *ret_at = at;
     meta_close(r.meta);

@@ -5,11 +5,18 @@
 
 #include "base/check.h"
 
-void model_init(struct model *m)
+void model_init(struct model *m, int64_t time_ns)
 {
     memset(m, 0, sizeof *m);
-    m->inodes[1] =
-        (struct model_inode){.used = true, .ino = META_ROOT_INO, .mode = S_IFDIR | 0755, .nlink = 2, .parent = 1};
+    m->now = time_ns;
+    m->inodes[1] = (struct model_inode){.used = true,
+                                        .ino = META_ROOT_INO,
+                                        .mode = S_IFDIR | 0755,
+                                        .nlink = 2,
+                                        .parent = 1,
+                                        .atime = time_ns,
+                                        .mtime = time_ns,
+                                        .ctime = time_ns};
 }
 
 unsigned model_find(const struct model *m, uint64_t ino)
@@ -56,9 +63,16 @@ static bool wants_open(const uint64_t *inos, unsigned count, bool unknown, uint6
     return unknown;
 }
 
-static bool drop_link(struct model_inode *i, const uint64_t *inos, unsigned count, bool unknown, unsigned session)
+static void modified(struct model *m, unsigned directory)
+{
+    m->inodes[directory].mtime = m->inodes[directory].ctime = m->now;
+}
+
+static bool drop_link(const struct model *m, struct model_inode *i, const uint64_t *inos, unsigned count, bool unknown,
+                      unsigned session)
 {
     i->nlink--;
+    i->ctime = m->now;
     if (i->nlink == 0)
         i->held[session] = wants_open(inos, count, unknown, i->ino);
     return i->nlink == 0 && i->held[session];
@@ -68,7 +82,13 @@ static unsigned make(struct model *m, uint64_t ino, uint32_t mode)
 {
     for (unsigned i = 1; i < MODEL_INODES; i++)
         if (!m->inodes[i].used) {
-            m->inodes[i] = (struct model_inode){.used = true, .ino = ino, .mode = mode, .nlink = S_ISDIR(mode) ? 2 : 1};
+            m->inodes[i] = (struct model_inode){.used = true,
+                                                .ino = ino,
+                                                .mode = mode,
+                                                .nlink = S_ISDIR(mode) ? 2 : 1,
+                                                .atime = m->now,
+                                                .mtime = m->now,
+                                                .ctime = m->now};
             return i;
         }
     CHECK(false);
@@ -103,6 +123,8 @@ static struct model_outcome apply_make(struct model *m, const struct meta_comman
             FAIL(ERR_EXIST);
         if (is_directory(&m->inodes[*entry]))
             FAIL(ERR_ISDIR);
+        if (!S_ISREG(m->inodes[*entry].mode))
+            FAIL(ERR_EXIST);
         struct model_outcome o = done(m, *entry);
         o.existed = true;
         return o;
@@ -128,6 +150,7 @@ static struct model_outcome apply_make(struct model *m, const struct meta_comman
     if (S_ISLNK(mode))
         child->size = child->target = (unsigned)c->make.target.size;
     *entry = i;
+    modified(m, parent);
     return done(m, i);
 }
 
@@ -146,6 +169,8 @@ static struct model_outcome apply_link(struct model *m, const struct meta_comman
         FAIL(ERR_EXIST);
     *entry = i;
     m->inodes[i].nlink++;
+    m->inodes[i].ctime = m->now;
+    modified(m, parent);
     return done(m, i);
 }
 
@@ -164,13 +189,15 @@ static struct model_outcome apply_unlink(struct model *m, const struct meta_comm
         if (count_entries(child))
             FAIL(ERR_NOTEMPTY);
         child->nlink = 0;
+        child->ctime = m->now;
         m->inodes[parent].nlink--;
     } else {
         if (is_directory(child))
             FAIL(ERR_ISDIR);
-        orphaned = drop_link(child, c->unlink.open_inos, c->unlink.open_count, c->unlink.open_unknown, session);
+        orphaned = drop_link(m, child, c->unlink.open_inos, c->unlink.open_count, c->unlink.open_unknown, session);
     }
     *entry = 0;
+    modified(m, parent);
     struct model_outcome o = done(m, i);
     o.orphaned = orphaned;
     remove_if_free(child);
@@ -218,7 +245,8 @@ static struct model_outcome apply_rename(struct model *m, const struct meta_comm
             replaced->nlink = 0;
             m->inodes[to].nlink--;
         } else {
-            orphaned = drop_link(replaced, c->rename.open_inos, c->rename.open_count, c->rename.open_unknown, session);
+            orphaned =
+                drop_link(m, replaced, c->rename.open_inos, c->rename.open_count, c->rename.open_unknown, session);
         }
         remove_if_free(replaced);
     }
@@ -232,6 +260,11 @@ static struct model_outcome apply_rename(struct model *m, const struct meta_comm
         m->inodes[from].nlink++;
         replaced->parent = from;
     }
+    moved->ctime = m->now;
+    if (exchange)
+        replaced->ctime = m->now;
+    modified(m, from);
+    modified(m, to);
     unsigned other = *target;
     *target = i;
     *source = exchange ? other : 0;
@@ -256,7 +289,13 @@ static struct model_outcome apply_setattr(struct model *m, const struct meta_com
             n->bytes[b] = (struct model_byte){0, 0};
         n->size = c->setattr.size;
         n->version++;
+        n->mtime = m->now;
     }
+    n->ctime = m->now;
+    if (mask & (META_SET_ATIME | META_SET_ATIME_NOW))
+        n->atime = mask & META_SET_ATIME_NOW ? m->now : c->setattr.atime_ns;
+    if (mask & (META_SET_MTIME | META_SET_MTIME_NOW))
+        n->mtime = mask & META_SET_MTIME_NOW ? m->now : c->setattr.mtime_ns;
     if (mask & META_SET_UID)
         n->uid = c->setattr.uid;
     if (mask & META_SET_GID)
@@ -290,6 +329,8 @@ static struct model_outcome apply_commit(struct model *m, const struct meta_comm
     if (size > n->size)
         n->size = size;
     n->version++;
+    n->ctime = m->now;
+    n->mtime = c->commit.has_mtime ? c->commit.mtime_ns : m->now;
     return done(m, i);
 }
 
@@ -301,6 +342,12 @@ static void release(struct model *m, uint64_t ino, unsigned session)
     m->inodes[i].held[session] = false;
     if (m->inodes[i].nlink == 0)
         remove_if_free(&m->inodes[i]);
+}
+
+void model_time(struct model *m, int64_t time_ns)
+{
+    if (time_ns > m->now)
+        m->now = time_ns;
 }
 
 struct model_outcome model_apply(struct model *m, const struct meta_command *c, unsigned session, uint64_t new_ino)

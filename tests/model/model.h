@@ -19,6 +19,7 @@ struct model_inode {
     uint32_t mode, uid, gid, rdev;
     unsigned nlink;
     uint64_t size, version;
+    int64_t atime, mtime, ctime;
     struct model_byte bytes[MODEL_BYTES];
     unsigned entries[MODEL_NAMES]; /* directories: index of the inode under each name; 0: none */
     unsigned parent;               /* directories */
@@ -28,6 +29,7 @@ struct model_inode {
 
 struct model {
     struct model_inode inodes[MODEL_INODES]; /* [1] is the root; [0] is nobody */
+    int64_t now;                             /* the latest time of any command */
 };
 
 struct model_outcome {
@@ -37,7 +39,10 @@ struct model_outcome {
     struct model_inode copy; /* of that inode when it was changed (it may be gone now) */
 };
 
-void model_init(struct model *m);
+/* time_ns: of the command that made the root. */
+void model_init(struct model *m, int64_t time_ns);
+/* A command with this time has been applied, whatever came of it: time doesn't go back. */
+void model_time(struct model *m, int64_t time_ns);
 unsigned model_find(const struct model *m, uint64_t ino); /* 0: none */
 /* Executes the command; names are "a", "b", ... of session number `session` (index). new_ino names an inode that is
  * made: the model has no opinion on numbers. */

@@ -123,6 +123,11 @@ void check_step(struct sim *s, struct sim_node *n)
                  (unsigned long long)status.applied, (unsigned long long)status.persisted,
                  (unsigned long long)n->durable.last, (unsigned long long)status.last,
                  (unsigned long long)n->shadow.last);
+    uint64_t safe = status.persisted;
+    if (safe > 0 && sim_log_at(&n->durable, safe)->term != sim_log_at(&n->shadow, safe)->term)
+        sim_fail(s, "node %u takes entry %llu of term %llu for persisted, its disk has one of term %llu", n->id,
+                 (unsigned long long)safe, (unsigned long long)sim_log_at(&n->shadow, safe)->term,
+                 (unsigned long long)sim_log_at(&n->durable, safe)->term);
     if (status.term < n->term || status.committed < n->committed)
         sim_fail(s, "node %u went back: term %llu to %llu, committed %llu to %llu", n->id, (unsigned long long)n->term,
                  (unsigned long long)status.term, (unsigned long long)n->committed,

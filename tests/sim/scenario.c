@@ -47,6 +47,45 @@ static void draw_temper(struct sim *s)
     t->checkpoint = (unsigned)sim_between(s, 0, 100);
 }
 
+/* What elections fear most: leaders and voters that die young, appends of which only a part arrives, slow letters. */
+static void draw_unrest(struct sim *s)
+{
+    struct sim_temper *t = &s->temper;
+    s->election = sim_chance(s, 750) ? RAFT_ELECTION_MANUAL : RAFT_ELECTION_AUTO;
+    t->loss = (unsigned)sim_between(s, 0, 300);
+    t->cut = (unsigned)sim_between(s, 300, 950);
+    t->slow = (unsigned)sim_between(s, 100, 500);
+    t->slow_ns = sim_between(s, 20 * SIM_MS, 300 * SIM_MS);
+    t->fault_every_ns = sim_between(s, 40 * SIM_MS, 300 * SIM_MS);
+    t->leader_crash = (unsigned)sim_between(s, 200, 900);
+    t->voter_crash = (unsigned)sim_between(s, 0, 400);
+    t->reappoint = (unsigned)sim_between(s, 50, 400);
+    if (sim_chance(s, 300)) { /* disks so slow that leaders come and go while one write is under way */
+        t->write_ns = sim_between(s, 100 * SIM_MS, 1000 * SIM_MS);
+        t->leader_crash = t->voter_crash = 0;
+    }
+}
+
+/* What leases fear most: a leader that doesn't hear how quickly it is replaced, clocks at the edge of what is allowed,
+ * and clients that keep asking it. */
+static void draw_coups(struct sim *s)
+{
+    struct sim_temper *t = &s->temper;
+    s->election = RAFT_ELECTION_AUTO;
+    s->reads_by = sim_chance(s, 700) ? RAFT_READS_LEASE : RAFT_READS_READINDEX;
+    t->coup = 700;
+    t->loss = t->leader_crash = t->voter_crash = 0;
+    t->delay_ns = sim_between(s, SIM_MS / 5, 2 * SIM_MS);
+    t->slow = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 400);
+    t->slow_ns = sim_between(s, 5 * SIM_MS, 400 * SIM_MS);
+    t->write_ns = t->apply_ns = sim_between(s, SIM_MS / 5, 2 * SIM_MS);
+    t->fault_every_ns = sim_between(s, 150 * SIM_MS, 400 * SIM_MS);
+    t->client_every_ns = sim_between(s, SIM_MS / 2, 3 * SIM_MS);
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        if (sim_chance(s, 700))
+            s->nodes[id].clock_ppm = sim_chance(s, 500) ? SIM_DRIFT_PPM_MAX : -SIM_DRIFT_PPM_MAX;
+}
+
 static struct sim_node *any_node(struct sim *s)
 {
     return &s->nodes[sim_between(s, 1, s->node_count)];
@@ -153,11 +192,85 @@ static void suspend(struct sim *s, struct sim_node *n)
     sim_post(s, s->now_ns + sim_between(s, SIM_MS, 800 * SIM_MS), SIM_RESUME, n->id, NULL);
 }
 
+static void coup(struct sim *s)
+{
+    struct sim_node *n = some_leader(s), *other = any_node(s);
+    memset(s->cut, 0, sizeof s->cut);
+    if (!is_alive(s, n) || n->role != RAFT_LEADER || n == other)
+        return;
+    if (sim_chance(s, 300))
+        order(s, n, (struct raft_event){.type = RAFT_EVENT_TRANSFER, .transfer = {.target = other->id}},
+              "is to hand over");
+    if (sim_chance(s, 300))
+        for (uint32_t id = 1; id <= s->node_count; id++)
+            if (id != n->id && s->nodes[id].raft) {
+                sim_crash(s, &s->nodes[id]);
+                sim_post(s, s->now_ns + sim_between(s, SIM_MS / 10, 5 * SIM_MS), SIM_RESTART, id, NULL);
+            }
+    if (sim_chance(s, 500))
+        sim_post(s, s->now_ns + sim_between(s, 0, SIM_ELECTION_NS), SIM_CAMPAIGN, other->id, NULL);
+    sim_post(s, s->now_ns + sim_between(s, 0, 5 * SIM_MS), SIM_ISOLATE, n->id, NULL);
+}
+
+static void isolate(struct sim *s, const struct sim_node *n)
+{
+    sim_trace(s, n->id, "is cut off");
+    bool deaf_only = sim_chance(s, 200);
+    for (uint32_t id = 1; id <= s->node_count; id++) {
+        s->cut[id][n->id] = true;
+        s->cut[n->id][id] = !deaf_only;
+    }
+}
+
+/* A trap for leases, in two faults: the leader reaches a bare majority only; then it is cut off from all, the rest can
+ * talk, and one of those that granted its lease is shaken: it falls silent for a moment, or is told to campaign. */
+static bool trap(struct sim *s)
+{
+    struct sim_node *leader = &s->nodes[s->trapped];
+    if (s->trapped == 0) {
+        leader = some_leader(s);
+        if (leader->role != RAFT_LEADER || !sim_chance(s, 200))
+            return false;
+        s->trapped = leader->id;
+        memset(s->cut, 0, sizeof s->cut);
+        unsigned quorum = s->config.voter_count / 2 + 1, kept = 1;
+        for (uint32_t id = 1; id <= s->node_count; id++)
+            if (id != leader->id && kept++ >= quorum)
+                s->cut[id][leader->id] = s->cut[leader->id][id] = true;
+        return true;
+    }
+    unsigned shaken = 0;
+    for (uint32_t id = 1; id <= s->node_count; id++) {
+        struct sim_node *n = &s->nodes[id];
+        bool granted = id != leader->id && !s->cut[id][leader->id];
+        if (granted && is_alive(s, n) && shaken++ == 0) {
+            if (sim_chance(s, 500)) {
+                order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is told to campaign");
+            } else {
+                order(s, n, (struct raft_event){.type = RAFT_EVENT_STEP_DOWN}, "steps down and falls silent");
+                n->suspended = true;
+                sim_post(s, s->now_ns + sim_between(s, SIM_MS / 10, 5 * SIM_MS), SIM_RESUME, n->id, NULL);
+            }
+        }
+    }
+    memset(s->cut, 0, sizeof s->cut);
+    for (uint32_t id = 1; id <= s->node_count; id++)
+        s->cut[id][leader->id] = s->cut[leader->id][id] = id != leader->id;
+    s->trapped = 0;
+    return true;
+}
+
 static void fault(struct sim *s)
 {
+    if (trap(s)) {
+        sim_post(s, s->now_ns + sim_between(s, 1, 2 * s->temper.fault_every_ns), SIM_FAULT, 0, NULL);
+        return;
+    }
     struct sim_node *n = sim_chance(s, 500) ? some_leader(s) : any_node(s);
     unsigned kind = (unsigned)sim_between(s, 0, 15);
-    if (kind <= 2) {
+    if (sim_chance(s, s->temper.coup)) {
+        coup(s);
+    } else if (kind <= 2) {
         part(s);
     } else if (kind <= 5) {
         sim_trace(s, 0, "network heals");
@@ -258,7 +371,7 @@ static void node_event(struct sim *s, struct sim_node *n, struct sim_event *e)
             sim_start(s, n);
         return;
     }
-    if (!n->raft || (e->type != SIM_MESSAGE && e->incarnation != n->incarnation))
+    if (!n->raft || (e->type != SIM_MESSAGE && e->type != SIM_CAMPAIGN && e->incarnation != n->incarnation))
         return;
     if (n->paused_until_ns > s->now_ns && e->type != SIM_CRASH) {
         sim_post(s, n->paused_until_ns, e->type, n->id, e->message);
@@ -297,6 +410,14 @@ static void node_event(struct sim *s, struct sim_node *n, struct sim_event *e)
             restart_later(s, n);
         }
         break;
+    case SIM_ISOLATE:
+        if (!s->healing)
+            isolate(s, n);
+        break;
+    case SIM_CAMPAIGN:
+        if (!s->healing && !n->suspended)
+            order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is told to campaign");
+        break;
     default:
         CHECK(false);
     }
@@ -332,6 +453,10 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
     prng_seed(&s->prng, seed);
     draw_cluster(s);
     draw_temper(s);
+    if (sim_chance(s, 250))
+        draw_unrest(s);
+    else if (sim_chance(s, 333))
+        draw_coups(s);
     s->end_ns = sim_between(s, 2000 * SIM_MS, 40000 * SIM_MS);
     sim_trace(s, 0, "%u voters, %u learners, %s elections, reads by %s", s->config.voter_count, s->config.learner_count,
               s->election == RAFT_ELECTION_AUTO ? "automatic" : "manual",

@@ -92,6 +92,8 @@ enum sim_event_type {
     SIM_RESTART,
     SIM_RESUME,
     SIM_CRASH,
+    SIM_ISOLATE,
+    SIM_CAMPAIGN,
     SIM_CLIENT,
     SIM_FAULT,
     SIM_CONDUCT /* manual elections */
@@ -111,6 +113,7 @@ struct sim_temper {
     unsigned loss, duplicate, cut, slow;
     int64_t delay_ns, slow_ns, write_ns, apply_ns;
     int64_t fault_every_ns, client_every_ns;
+    unsigned coup;         /* of the faults: a leader is cut off while others prepare to replace it */
     unsigned leader_crash; /* of a node that has just won */
     unsigned voter_crash;  /* of a node that has just voted */
     unsigned reappoint;    /* in manual mode, while there is a leader */
@@ -124,6 +127,7 @@ struct sim {
     bool check_promises; /* also look into each message for what it promises */
     int64_t now_ns, end_ns;
     bool healing;
+    uint32_t trapped; /* the leader of a trap that is half sprung; 0: none */
     struct sim_temper temper;
     struct raft_config config;
     enum raft_election election;

@@ -100,8 +100,8 @@ void sim_send(struct sim *s, struct sim_message *message)
         return;
     }
     if (!s->healing && m->entry_count > 1 && sim_chance(s, s->temper.cut))
-        m->entry_count =
-            (unsigned)sim_between(s, 1, m->entry_count - 1); /* as smaller batches, of which some are lost */
+        /* As smaller batches would go, of which the later ones are lost. */
+        m->entry_count = sim_chance(s, 500) ? m->entry_count - 1 : (unsigned)sim_between(s, 1, m->entry_count - 1);
     if (!s->healing && sim_chance(s, s->temper.duplicate))
         sim_post(s, s->now_ns + delay(s), SIM_MESSAGE, m->to, sim_message_copy(m));
     sim_post(s, s->now_ns + delay(s), SIM_MESSAGE, m->to, message);

@@ -177,6 +177,14 @@ class Cluster:
         for node in self.nodes.values():
             node.start()
 
+    def wait_formed(self, seconds=20):
+        """A leader, and every block server registered and reporting: what is written from here on has all its replicas."""
+        def formed():
+            status = self.status()
+            return status.get("leader") and sum(b["reporting"] for b in status.get("block_servers", [])) == len(self.nodes)
+
+        wait_until("all block servers to be registered", formed, seconds)
+
     def mount(self, name, *options):
         mount = self.mounts[name] = Mount(self, name)
         mount.start(*options)

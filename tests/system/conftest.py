@@ -41,7 +41,7 @@ def make_cluster(tmp_path):
 def cluster(make_cluster):
     """Three nodes of one's own, with a leader."""
     c = make_cluster(3)
-    c.wait_leader()
+    c.wait_formed()
     return c
 
 
@@ -57,7 +57,7 @@ def shared_cluster(tmp_path_factory):
     c = clusters.Cluster(tmp_path_factory.mktemp("cluster"), 3)
     try:
         c.start()
-        c.wait_leader()
+        c.wait_formed()
         c.mount("a")
         c.mount("b")
         yield c

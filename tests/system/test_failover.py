@@ -81,7 +81,7 @@ def test_two_of_three_down(cluster, mounts):
 def test_all_killed_while_copying(make_cluster, capsys):
     rounds = int(os.environ.get("SURF_KILL_ROUNDS", "20"))
     cluster = make_cluster(3)
-    cluster.wait_leader()
+    cluster.wait_formed()
     acknowledged = 0
     for number in range(rounds):
         mount = cluster.mount("a")
@@ -95,9 +95,7 @@ def test_all_killed_while_copying(make_cluster, capsys):
         mount.process.kill()
         subprocess.run(["fusermount3", "-u", "-z", mount.path], check=True)
         for w in writers:
-            w.stopped.set()
-            w.join(30)
-            assert not w.is_alive()
+            w.finish()
         for node in cluster.nodes.values():
             node.start()
         cluster.wait_leader()
@@ -140,3 +138,15 @@ def test_a_block_copy_that_is_missing_or_corrupt_is_read_from_another(cluster, m
     for name, data in contents.items():
         assert (d / name).read_bytes() == data
     cluster.surfctl("restore", absent)
+
+
+def test_what_is_written_while_a_cluster_forms_survives_a_node(make_cluster):
+    """Block servers register one after the other: data written right after the first leader must still get its replicas."""
+    for _ in range(3):
+        c = make_cluster(3)
+        leader = c.wait_leader()
+        a = c.mount("a")
+        (a / "f").write_bytes(b"early")
+        c.surfctl("crash", leader)
+        b = c.mount("b")
+        assert (b / "f").read_bytes() == b"early"

@@ -14,14 +14,15 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def write_synced(path, data):
-    """Written and fsynced when it returns."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def write_file(name, data, directory_fd, sync):
+    """Written, and fsynced if asked, and closed when it returns: both acknowledge."""
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=directory_fd)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view):]
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -62,7 +63,8 @@ class WriteThenRead(threading.Thread):
 
 
 class AckedWriter(threading.Thread):
-    """Writes files, remembering for each what was acknowledged; ends with the first error, as when the machine goes away.
+    """Writes files, remembering for each what was acknowledged; ends with the first error, as when the machine goes away. It
+    holds the directory open: by its path it would write on below the mountpoint once the mount is gone.
 
     acked:  name -> digest of contents whose close or fsync returned
     begun:  name -> every contents that a write was begun with
@@ -70,7 +72,7 @@ class AckedWriter(threading.Thread):
 
     def __init__(self, directory, prefix, size=60000):
         super().__init__(daemon=True)
-        self.directory, self.prefix, self.size = directory, prefix, size
+        self.directory, self.prefix, self.size = os.open(directory, os.O_RDONLY | os.O_DIRECTORY), prefix, size
         self.stopped = threading.Event()
         self.acked, self.begun = {}, {}
 
@@ -81,14 +83,17 @@ class AckedWriter(threading.Thread):
             data = os.urandom(self.size)
             self.begun[name] = data
             try:
-                if number % 2:
-                    write_synced(self.directory / name, data)
-                else:
-                    (self.directory / name).write_bytes(data)  # close commits
+                write_file(name, data, self.directory, sync=number % 2 == 1)
             except OSError:
                 return
             self.acked[name] = data
             number += 1
+
+    def finish(self, seconds=30):
+        self.stopped.set()
+        self.join(seconds)
+        assert not self.is_alive(), "an operation hangs"
+        os.close(self.directory)
 
     def check(self, directory):
         """What was acknowledged is there; anything else is absent, or a part of what was begun (holes read as zeros)."""

@@ -215,6 +215,34 @@ static void writes_of_another_mount_make_pages_stale(void **state)
     fixture_end(f);
 }
 
+/* The mount knows of the other one's commit before its own: that is the next version then, and yet not all is well. */
+static void a_change_learned_of_early_makes_pages_stale_too(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_start();
+    struct open_file *a = create_it(&f->a, "early");
+    uint64_t ino = open_file_ino(a);
+    write_it(a, 0, "aaaa", 4);
+    assert_int_equal(file_flush(a, NULL), ERR_OK);
+    struct open_file *b = open_it(&f->b, ino, O_RDWR);
+    write_it(b, 0, "bb", 2);
+    assert_int_equal(file_flush(b, NULL), ERR_OK);
+    struct arena arena = {0};
+    struct meta_query query = {.op = META_QUERY_GETATTR, .ino = ino};
+    struct meta_query_reply reply;
+    assert_int_equal(meta_client_query(f->a.meta, &query, NULL, &arena, &reply), ERR_OK);
+    file_overlay_attr(f->a.files, &reply.attr);
+    write_it(a, 3, "c", 1);
+    assert_int_equal(file_flush(a, NULL), ERR_OK);
+    assert_int_equal(atomic_load(&f->a.stale), 1);
+    assert_false(reopen_keeps(&f->a, ino));
+    expect_file(&f->a, ino, (const uint8_t *)"bbac", 4);
+    arena_free(&arena);
+    file_close(a);
+    file_close(b);
+    fixture_end(f);
+}
+
 static void what_is_left_dirty_at_close_is_committed(void **state)
 {
     (void)state;
@@ -671,6 +699,39 @@ static void small_writes_over_whole_chunks_during_a_commit(void **state)
     fixture_end(f);
 }
 
+/* A chunk that was written whole while a commit of older ranges of it hangs: those must not come back over it. */
+static void a_whole_chunk_over_a_commit_that_is_broken_off(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_start();
+    struct open_file *h = create_it(&f->a, "whole");
+    uint8_t *bytes = mem_alloc(MIB), *got = mem_alloc(MIB);
+    memset(bytes, 1, MIB);
+    write_it(h, 500, bytes, 1000);
+    atomic_store(&f->cluster.meta_silent, 1);
+    struct syncing syncing = {.file = h, .cancel = rpc_cancel_new()};
+    pthread_t thread;
+    pthread_create(&thread, NULL, sync_main, &syncing);
+    AWAIT(atomic_load(&f->cluster.servers[0].puts) == 1);
+    memset(bytes, 2, MIB);
+    write_it(h, 0, bytes, MIB);
+    memset(bytes + 600, 3, 10);
+    write_it(h, 600, bytes + 600, 10);
+    rpc_cancel_fire(syncing.cancel);
+    pthread_join(thread, NULL);
+    assert_int_equal(syncing.result, ERR_CANCELLED);
+    assert_int_equal(read_it(h, 0, got, MIB), MIB);
+    assert_memory_equal(got, bytes, MIB);
+    atomic_store(&f->cluster.meta_silent, 0);
+    assert_int_equal(file_fsync(h, NULL), ERR_OK);
+    expect_file(&f->b, open_file_ino(h), bytes, MIB);
+    rpc_cancel_free(syncing.cancel);
+    file_close(h);
+    free(bytes);
+    free(got);
+    fixture_end(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -682,6 +743,7 @@ int main(void)
         cmocka_unit_test(an_open_reader_follows_attributes),
         cmocka_unit_test(kernel_pages_are_kept_while_nobody_else_writes),
         cmocka_unit_test(writes_of_another_mount_make_pages_stale),
+        cmocka_unit_test(a_change_learned_of_early_makes_pages_stale_too),
         cmocka_unit_test(what_is_left_dirty_at_close_is_committed),
         cmocka_unit_test(full_servers_are_reported_once_to_each_handle),
         cmocka_unit_test(an_fsync_survives_restarts),
@@ -694,6 +756,7 @@ int main(void)
         cmocka_unit_test(nothing_is_lost_when_servers_come_back),
         cmocka_unit_test(the_end_does_not_wait_for_a_cluster_that_is_down),
         cmocka_unit_test(small_writes_over_whole_chunks_during_a_commit),
+        cmocka_unit_test(a_whole_chunk_over_a_commit_that_is_broken_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

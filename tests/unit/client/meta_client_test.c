@@ -250,6 +250,14 @@ static void test_an_expired_session_is_not_continued(void **state)
     free_world(w);
 }
 
+static bool sees_second_server(struct world *w)
+{
+    const struct cluster_map *now = meta_client_map_get(w->client);
+    bool seen = now->version == 2 && now->server_count == 2;
+    meta_client_map_release(w->client, now);
+    return seen;
+}
+
 static void test_a_keepalive_notices(void **state)
 {
     (void)state;
@@ -261,11 +269,7 @@ static void test_a_keepalive_notices(void **state)
     w->state.map_version = 2;
     w->state.servers = 2;
     pthread_mutex_unlock(&w->state.lock);
-    for (bool seen = false; !seen;) {
-        const struct cluster_map *now = meta_client_map_get(w->client);
-        seen = now->version == 2 && now->server_count == 2;
-        meta_client_map_release(w->client, now);
-    }
+    AWAIT(sees_second_server(w));
     /* A snapshot stays as it is. */
     assert_int_equal(map->server_count, 1);
     meta_client_map_release(w->client, map);
@@ -292,6 +296,28 @@ static void test_soft_gives_up(void **state)
     assert_true(clock_boot_ns() - begun >= 300 * NS_PER_MS);
     set_mode(&w->a, FAKE_SERVES, ERR_OK);
     AWAIT(locked(w, &w->state.effects) == 1);
+    free_world(w);
+}
+
+static void test_a_silent_leader_is_left(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    open_both(w);
+    struct meta_reply reply;
+    assert_int_equal(mkdir_call(w, NULL, &reply), ERR_OK);
+    /* The other one goes on naming it for a while. */
+    strcpy(w->b.hint, w->a.address.text);
+    set_mode(&w->a, FAKE_SILENT, ERR_OK);
+    set_mode(&w->b, FAKE_REFUSES, ERR_NOT_LEADER);
+    unsigned before = atomic_load(&w->b.requests);
+    struct heal heal = {w, atomic_load(&w->a.requests) + before};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, heal_when_asked, &heal), 0);
+    assert_int_equal(mkdir_call(w, NULL, &reply), ERR_OK);
+    pthread_join(thread, NULL);
+    assert_true(atomic_load(&w->b.requests) > before + 1);
+    assert_int_equal(locked(w, &w->state.effects), 2);
     free_world(w);
 }
 
@@ -368,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_an_expired_session_is_not_continued),
         cmocka_unit_test(test_a_keepalive_notices),
         cmocka_unit_test(test_soft_gives_up),
+        cmocka_unit_test(test_a_silent_leader_is_left),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_no_such_export),
         cmocka_unit_test(test_many_threads_over_dropped_connections),

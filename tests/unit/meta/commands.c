@@ -117,6 +117,8 @@ uint64_t references_of(struct fixture *f, uint32_t block)
     assert_int_equal(store_read(f->meta, &key, &f->arena, &value, &found), ERR_OK);
     if (!found)
         return 0;
-    assert_int_equal(value.size, 8);
-    return get_u64be(value.data);
+    int64_t count;
+    assert_int_equal(row_count_decode(value, &count), ERR_OK);
+    assert_true(count >= 0);
+    return (uint64_t)count;
 }

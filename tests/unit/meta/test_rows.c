@@ -27,7 +27,7 @@ static enum err decode_dentry(struct slice s)
 }
 static enum err decode_extent(struct slice s)
 {
-    struct schema_key key = schema_extent(3, 1000);
+    struct schema_key key = schema_extent(3, 1u << 30);
     struct meta_extent r;
     enum err e = row_extent_decode(SLICE(key.bytes, key.size), s, &r);
     if (e == ERR_OK) {
@@ -248,7 +248,7 @@ static void small_rows_come_back(void **state)
     (void)state;
     struct bytes b = {0};
     struct meta_extent extent = extent_of(1000, 10, 42, 5), extent_got;
-    struct schema_key key = schema_extent(3, 1000);
+    struct schema_key key = schema_extent(3, 1010);
     row_extent_encode(&extent, &b);
     assert_int_equal(row_extent_decode(SLICE(key.bytes, key.size), bytes_slice(&b), &extent_got), ERR_OK);
     assert_true(extent_got.file_offset == 1000 && extent_got.length == 10 && extent_got.block_offset == 5);
@@ -356,7 +356,7 @@ static void extents_out_of_bounds_are_corrupt(void **state)
         bytes_free(&b);
     }
     struct bytes b = {0};
-    struct schema_key key = schema_extent(3, META_SIZE_MAX);
+    struct schema_key key = schema_extent(3, (uint64_t)META_SIZE_MAX + 1);
     struct meta_extent r;
     encode_extent(&b);
     assert_int_equal(row_extent_decode(SLICE(key.bytes, key.size), bytes_slice(&b), &r), ERR_CORRUPT);

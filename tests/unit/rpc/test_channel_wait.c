@@ -92,14 +92,20 @@ static void test_abandoned_call_is_finished(void **state)
     assert_int_equal(atomic_load(&f.calls), 3);
 }
 
-static void test_abandoned_call_keeps_its_deadline(void **state)
+static void test_abandoned_calls_keep_their_deadlines(void **state)
 {
-    struct finish f = {0};
+    struct finish soon = {0}, later = {0};
     int64_t begun = clock_boot_ns();
-    rpc_call_abandon(rpc_call_start(*state, FIXTURE_HOLD, SLICE(NULL, 0), NULL, 0, in_ms(50), NULL), on_finished, &f);
-    AWAIT(atomic_load(&f.calls) == 1);
-    assert_int_equal(f.status, ERR_TIMEOUT);
+    rpc_call_abandon(rpc_call_start(*state, FIXTURE_HOLD, SLICE(NULL, 0), NULL, 0, in_ms(250), NULL), on_finished,
+                     &later);
+    rpc_call_abandon(rpc_call_start(*state, FIXTURE_HOLD, SLICE(NULL, 0), NULL, 0, in_ms(50), NULL), on_finished,
+                     &soon);
+    AWAIT(atomic_load(&soon.calls) == 1);
+    assert_int_equal(soon.status, ERR_TIMEOUT);
     assert_true(clock_boot_ns() - begun >= 50 * NS_PER_MS);
+    AWAIT(atomic_load(&later.calls) == 1);
+    assert_int_equal(later.status, ERR_TIMEOUT);
+    assert_true(clock_boot_ns() - begun >= 250 * NS_PER_MS);
     assert_int_equal(call(*state, FIXTURE_RELEASE, SLICE(NULL, 0), in_ms(20000), NULL), ERR_OK);
 }
 
@@ -257,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wait_any_over_channels),
         cmocka_unit_test(test_abandoned_call_is_finished),
-        cmocka_unit_test(test_abandoned_call_keeps_its_deadline),
+        cmocka_unit_test(test_abandoned_calls_keep_their_deadlines),
         cmocka_unit_test(test_abandoned_call_of_a_dead_connection),
         cmocka_unit_test(test_two_of_three),
         cmocka_unit_test(test_storm),
