@@ -200,8 +200,10 @@ class LocalCluster:
     def stop(self):
         ended = []
         for name in MOUNTS:
-            self.unmount(name)
-            if self.end(name):
+            was_there = self.pid(name) or self.mounted(name)
+            self.unmount(name)  # ends the process too, in its own time
+            self.end(name)
+            if was_there:
                 ended.append(f"mount {name}")
         ended += [f"node {n}" for n in NODES if self.end(f"node{n}")]
         return ended

@@ -202,7 +202,7 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         uint64_t size = i ? r->model.inodes[i].size : 0;
         c->commit.has_mtime = prng_below(p, 2);
         c->commit.mtime_ns = (int64_t)prng_below(p, 1000);
-        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 1) : MODEL_BYTES);
+        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 0) : MODEL_BYTES);
         break;
     }
     case META_SETATTR:

@@ -60,6 +60,7 @@ static void draw_unrest(struct sim *s)
     t->leader_crash = (unsigned)sim_between(s, 200, 900);
     t->voter_crash = (unsigned)sim_between(s, 0, 400);
     t->reappoint = (unsigned)sim_between(s, 50, 400);
+    t->client_every_ns = sim_between(s, 10 * SIM_MS, 100 * SIM_MS);
     if (sim_chance(s, 300)) { /* disks so slow that leaders come and go while one write is under way */
         t->write_ns = sim_between(s, 100 * SIM_MS, 1000 * SIM_MS);
         t->leader_crash = t->voter_crash = 0;
@@ -453,7 +454,7 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
     prng_seed(&s->prng, seed);
     draw_cluster(s);
     draw_temper(s);
-    if (sim_chance(s, 250))
+    if (!check_promises || sim_chance(s, 350))
         draw_unrest(s);
     else if (sim_chance(s, 333))
         draw_coups(s);

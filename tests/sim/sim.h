@@ -193,4 +193,6 @@ void check_read(struct sim *s, const struct sim_read *r, const struct sim_node *
 void check_close(struct sim *s);
 
 /* ---- scenario.c: what happens in a seed ---- */
+/* Without check_promises a bug must show in what the cluster does, and every seed is one of unrest: the planted bugs
+ * are of elections. */
 void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises);
