@@ -174,6 +174,31 @@ static void test_no_vote_soon_after_restart(void **state)
     cluster_close(&c);
 }
 
+/* Seed 137: who has answered a leader keeps its lease, even when it is told to campaign, or learns of a later term. */
+static void test_own_vote_keeps_the_lease_too(void **state)
+{
+    (void)state;
+    struct cluster c;
+    cluster_open(&c, 3, 0, RAFT_ELECTION_AUTO, RAFT_READS_LEASE);
+    cluster_start_all(&c);
+    cluster_elect(&c, 1);
+    uint64_t term = cluster_status(&c, 2).term;
+    assert_int_equal(cluster_campaign(&c, 2), ERR_NOT_POSSIBLE);
+    assert_int_equal(cluster_status(&c, 2).term, term);
+    cluster_receive(&c, (struct raft_message){
+                            .type = RAFT_MSG_PREVOTE_REPLY, .from = 3, .to = 2, .term = term + 1, .reject = true});
+    assert_int_equal(cluster_status(&c, 2).term, term + 1);
+    cluster_receive(&c, (struct raft_message){
+                            .type = RAFT_MSG_VOTE, .from = 3, .to = 2, .term = term + 1, .index = 9, .log_term = 9});
+    assert_int_equal(cluster_status(&c, 2).vote, 0);
+    cluster_step_down(&c, 2);
+    assert_int_equal(cluster_campaign(&c, 2), ERR_NOT_POSSIBLE);
+    cluster_advance(&c, CLUSTER_ELECTION_NS);
+    assert_int_equal(cluster_campaign(&c, 2), ERR_OK);
+    assert_int_equal(cluster_status(&c, 2).role, RAFT_CANDIDATE);
+    cluster_close(&c);
+}
+
 static void test_leader_without_majority_steps_down(void **state)
 {
     (void)state;
@@ -287,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_shorter_log_is_refused),
         cmocka_unit_test(test_leader_that_lives_is_not_disturbed),
         cmocka_unit_test(test_no_vote_soon_after_restart),
+        cmocka_unit_test(test_own_vote_keeps_the_lease_too),
         cmocka_unit_test(test_leader_without_majority_steps_down),
         cmocka_unit_test(test_learner_has_no_voice),
         cmocka_unit_test(test_single_member_leads_at_once),
