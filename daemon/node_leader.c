@@ -15,17 +15,20 @@ static void load_sessions(struct node *n)
 {
     struct arena arena = {0};
     struct meta_query query = {.op = META_QUERY_SESSIONS};
-    struct meta_query_reply reply;
+    struct meta_query_reply reply = {.end = false};
+    int64_t now_ns = clock_boot_ns();
     sessions_clear(&n->sessions);
-    if (!meta_initialised(n->meta))
-        return;
-    enum err e = meta_query(n->meta, &query, &arena, &reply);
-    if (e == ERR_OK && reply.status == ERR_OK) {
-        int64_t now_ns = clock_boot_ns();
-        for (unsigned i = 0; i < reply.session_count; i++)
+    while (meta_initialised(n->meta) && !reply.end) {
+        enum err e = meta_query(n->meta, &query, &arena, &reply);
+        if (e != ERR_OK || reply.status != ERR_OK) {
+            node_fail(n, "the sessions can't be read: %s", err_message(e != ERR_OK ? e : reply.status));
+            break;
+        }
+        for (unsigned i = 0; i < reply.session_count; i++) {
             sessions_add(&n->sessions, reply.sessions[i].id, now_ns);
-    } else {
-        node_fail(n, "the sessions can't be read: %s", err_message(e != ERR_OK ? e : reply.status));
+            query.session = reply.sessions[i].id; /* the next page begins behind it */
+        }
+        arena_reset(&arena);
     }
     arena_free(&arena);
 }

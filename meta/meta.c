@@ -46,6 +46,11 @@ static void make_options(struct meta *m, const struct meta_options *o)
     rocksdb_block_based_options_set_block_cache(m->table, m->cache);
     rocksdb_block_based_options_set_filter_policy(m->table, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(m->table, 1);
+    /* In parts of a few KiB: a whole filter is larger than a shard of the cache keeps, and would be read for each get.
+     */
+    rocksdb_block_based_options_set_index_type(m->table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(m->table, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(m->table, 1);
     rocksdb_block_based_options_set_format_version(m->table, 5);
     m->options = rocksdb_options_create();
     m->filter = count_rows_filter();

@@ -24,7 +24,8 @@ def count_ctest(text):
 
 
 def count_pytest(text):
-    line = text.strip().splitlines()[-1] if text.strip() else ""
+    lines = [line for line in text.splitlines() if re.search(r"\d+ (passed|failed|error|errors|skipped)\b.* in ", line)]
+    line = lines[-1] if lines else ""
     number = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|error|errors|skipped)", line)}
     return (number.get("passed", 0), number.get("failed", 0) + number.get("error", 0) + number.get("errors", 0), number.get("skipped", 0))
 
@@ -47,7 +48,7 @@ def stages(environment):
     yield "threaded units under TSan", \
         [["ctest", "--test-dir", "build/tsan", "--output-on-failure", "-j", JOBS, "-L", "threads"]], tsan, count_ctest
     yield "system tests, real processes and mounts, ASan+UBSan", \
-        [[PYTHON, "-m", "pytest", "tests/system", "-q", "-x" if environment.get("SURF_STOP_EARLY") else "-q"]], system, count_pytest
+        [[PYTHON, "-m", "pytest", "tests/system", "-q"]], system, count_pytest
 
 
 def main():
