@@ -77,7 +77,7 @@ struct raft_restart {
 };
 
 /* Reading entries that are durable but no longer in the core's memory. Synchronous; called from inside raft_step. An
- * error makes the core skip that follower for now. */
+ * error makes the core skip that follower until it is next fed. */
 struct raft_storage {
     void *context;
     /* Entries from `from`, at most max_count and about max_bytes (at least one); data lives until the next call. */
