@@ -98,7 +98,7 @@ def stopped_single(make_cluster):
     return c
 
 
-def test_damaged_data_directory(make_cluster):
+def test_damaged_data_directory(make_cluster, capsys):
     """Each file of a stopped node, truncated to half and with a byte flipped: it starts with everything there, or refuses
     with the file's name; it never crashes, and never serves less than was acknowledged."""
     c = stopped_single(make_cluster)
@@ -146,6 +146,8 @@ def test_damaged_data_directory(make_cluster):
                 assert node.process.popen.returncode == 1, f"{where}: exit code {node.process.popen.returncode}\n{log}"
                 assert "ERROR" in log or "surfd:" in log, where
             shutil.rmtree(node.data)
+    with capsys.disabled():
+        print(f"\n  {len(files)} files, each damaged twice: {outcomes}")
     assert outcomes["refused"] > 0
     shutil.move(whole, node.data)
     node.start()

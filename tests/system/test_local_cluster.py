@@ -49,6 +49,13 @@ def test_run_start_stop_reset(local):
     assert "node 2" in local("start")
     assert "nothing to start" in local("start")
 
+    # What README suggests to break, in its order: two of three are gone then, and one start brings a majority back.
+    crash = "surfctl crash 3 && surfctl crash --kill 2"
+    subprocess.run(["sh", "-c", f". {run}/env; {crash}"], stdout=subprocess.DEVNULL, check=True)
+    clusters.wait_until("node 2 to be gone", lambda: "node 2" in local("start"), 10)
+    (run / "a" / "two-of-three").write_text("x")
+    subprocess.run(["sh", "-c", f". {run}/env; surfctl restore 3"], stdout=subprocess.DEVNULL, check=True)
+
     assert "mount a" in local("stop")
     assert not os.path.ismount(run / "a") and "not running" in local("stop")
     local("start")

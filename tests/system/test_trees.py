@@ -58,3 +58,17 @@ def test_holes_overwrites_and_truncation(ab):
         assert f.seek(0) == 0 and f.read() == bytes(expected)
     assert (b / "f").read_bytes() == bytes(expected)
     assert os.stat(b / "f").st_blocks * 512 < 3_000_000, "holes take no space"
+
+
+def test_one_write_over_very_many_small_extents(ab):
+    """More extents than one command may touch: the commit is refused as too large and must go in parts."""
+    a, b = ab
+    with open(a / "f", "w+b", buffering=0) as f:
+        for start in (0, 256):  # two passes, or neighbours would gather into one range
+            for offset in range(start, 1 << 20, 512):
+                os.pwrite(f.fileno(), b"s" * 256, offset)
+            os.fsync(f.fileno())
+        data = os.urandom(1 << 20)
+        assert os.pwrite(f.fileno(), data, 0) == len(data)
+        os.fsync(f.fileno())
+    assert (b / "f").read_bytes() == data
