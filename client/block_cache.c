@@ -8,8 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
-
-#define CANCEL_CHECK_NS (20 * NS_PER_MS) /* how soon one who waits for another's fetch notices his cancel */
+#include "client/moment.h"
 
 struct entry {
     struct list_node node; /* in lru, newest first; out while it is fetched */
@@ -90,16 +89,6 @@ static struct entry *add(struct block_cache *c, const struct sha256 *id)
     return e;
 }
 
-static void wait_a_little(struct block_cache *c)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += CANCEL_CHECK_NS;
-    if (until.tv_nsec >= NS_PER_S)
-        until.tv_sec++, until.tv_nsec -= NS_PER_S;
-    pthread_cond_timedwait(&c->fetched, &c->lock, &until);
-}
-
 enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct rpc_cancel *cancel,
                          struct block_buffer **ret)
 {
@@ -116,11 +105,11 @@ enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct 
         }
         if (!e)
             break;
-        if (cancel && rpc_cancel_fired(cancel)) {
+        enum err waited = moment_wait(&c->fetched, &c->lock, cancel); /* somebody fetches it */
+        if (waited != ERR_OK) {
             pthread_mutex_unlock(&c->lock);
-            return ERR_CANCELLED;
+            return waited;
         }
-        wait_a_little(c); /* somebody fetches it */
     }
     c->misses++;
     struct entry *mine = add(c, id);

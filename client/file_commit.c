@@ -6,23 +6,14 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "client/file_internal.h"
+#include "client/moment.h"
 
 #define LOG_MODULE "file"
 #include "base/log.h"
 
-#define CANCEL_CHECK_NS (20 * NS_PER_MS)
-
 enum err inode_wait(struct file_inode *i, struct rpc_cancel *cancel)
 {
-    if (cancel && rpc_cancel_fired(cancel))
-        return ERR_CANCELLED;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += CANCEL_CHECK_NS;
-    if (until.tv_nsec >= NS_PER_S)
-        until.tv_sec++, until.tv_nsec -= NS_PER_S;
-    pthread_cond_timedwait(&i->changed, &i->lock, &until);
-    return ERR_OK;
+    return moment_wait(&i->changed, &i->lock, cancel);
 }
 
 enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel)

@@ -5,12 +5,12 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "client/file_internal.h"
+#include "client/moment.h"
 
 #define LOG_MODULE "file"
 #include "base/log.h"
 
 #define KERNEL_VERSIONS_MAX 65536u
-#define CANCEL_CHECK_NS (20 * NS_PER_MS)
 #define DEFAULT_CACHE_BYTES ((size_t)256 * MIB)
 #define DEFAULT_DIRTY_BYTES ((size_t)256 * MIB)
 #define DEFAULT_READAHEAD_BYTES ((size_t)8 * MIB)
@@ -321,15 +321,7 @@ static bool unlinks_before_locked(struct open_files *t, uint64_t serial)
 /* With the table's lock, which is released meanwhile: waits a moment at most. */
 static enum err table_wait(struct open_files *t, struct rpc_cancel *cancel)
 {
-    if (cancel && rpc_cancel_fired(cancel))
-        return ERR_CANCELLED;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += CANCEL_CHECK_NS;
-    if (until.tv_nsec >= NS_PER_S)
-        until.tv_sec++, until.tv_nsec -= NS_PER_S;
-    pthread_cond_timedwait(&t->changed, &t->lock, &until);
-    return ERR_OK;
+    return moment_wait(&t->changed, &t->lock, cancel);
 }
 
 /* A reference for an open. Unlinks that began before the inode was open here have not named it: their outcome comes
