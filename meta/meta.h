@@ -19,23 +19,49 @@ struct meta_options {
     const char *path;
     size_t cache_bytes;        /* block cache; 0: 32 MiB */
     size_t write_buffer_bytes; /* 0: 16 MiB */
+    bool lose_unflushed;       /* tests: a close keeps only what a crash at that moment would keep */
 };
 
 enum err meta_open(const struct meta_options *options, struct meta **ret, struct err_text *why) MUST_USE;
 void meta_close(struct meta *m);
 
-/* index must be meta_applied_index + 1. A command at or below the applied index must not be given. */
-enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *command,
+/* index must be meta_applied_index + 1, term that of the entry. */
+enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct meta_command *command,
                     struct meta_reply *ret) MUST_USE;
-/* An entry that changes nothing (no-op, configuration): only the index moves. */
-enum err meta_apply_nothing(struct meta *m, uint64_t index) MUST_USE;
+/* An entry that changes nothing (no-op): only the index moves. */
+enum err meta_apply_nothing(struct meta *m, uint64_t index, uint64_t term) MUST_USE;
+/* An entry with a configuration of the raft group. The state keeps the newest as it is, for restarts and snapshots. */
+enum err meta_apply_config(struct meta *m, uint64_t index, uint64_t term, struct slice config) MUST_USE;
 
 uint64_t meta_applied_index(const struct meta *m);
+uint64_t meta_applied_term(const struct meta *m); /* of that entry; 0: none */
+/* The newest configuration that was applied, and the index of its entry; index 0 and an empty slice: none. */
+enum err meta_config(struct meta *m, struct arena *arena, struct slice *ret, uint64_t *ret_index) MUST_USE;
 /* What survives a crash at this moment; <= applied. */
 enum err meta_flushed_index(struct meta *m, uint64_t *ret) MUST_USE;
 /* Starts a flush in the background, so that the flushed index moves and the log can be cut. */
 enum err meta_flush(struct meta *m, bool wait) MUST_USE;
 void meta_chain_hash(const struct meta *m, struct sha256 *ret); /* at the applied index */
+/* The first 8 bytes (big-endian) of the chain hash as of an entry that was among the last META_CHAINS_KEPT applied by
+ * this process, or the one that it was opened with. False: not known any more, or not yet. */
+#define META_CHAINS_KEPT 16384u
+bool meta_chain_at(const struct meta *m, uint64_t index, uint64_t *ret);
+
+/* ---- snapshots ---- */
+
+/* A copy of the state as of its applied index or a later one, by hard links, in a directory that must not exist. Also
+ * flushes. For any thread, while the owner goes on applying. ERR_IO, ERR_NOSPC, ERR_EXIST with why; then nothing of it
+ * is left. */
+enum err meta_checkpoint(struct meta *m, const char *path, struct err_text *why) MUST_USE;
+/* What a state that nobody has open holds: read from inside, nothing is changed. ERR_CORRUPT, ERR_IO, ERR_NOT_FOUND
+ * with why. Any thread. */
+struct meta_snapshot_info {
+    uint64_t index, term; /* of the last applied entry */
+    uint64_t config_index;
+    struct slice config; /* in the arena; empty: none */
+};
+enum err meta_inspect(const char *path, struct arena *arena, struct meta_snapshot_info *ret,
+                      struct err_text *why) MUST_USE;
 
 /* ret's arrays live in the arena. The return value is for operating errors; outcomes are in ret->status. */
 enum err meta_query(struct meta *m, const struct meta_query *query, struct arena *arena,

@@ -32,6 +32,10 @@ void raftlog_close(struct raftlog *l);
 /* One batch: what one or several raft updates gave to persist, merged in order. One write and one sync for the entries
  * (plus a replaced small file when hard state changed). On ERR_OK everything in it is durable. */
 struct raftlog_batch {
+    /* First of all: the log is emptied, as if compacted up to an entry (reset_index, reset_term) that it need not hold.
+     * For an installed snapshot. A crash leaves the old log or the empty one. */
+    bool reset;
+    uint64_t reset_index, reset_term;
     bool truncate;
     uint64_t truncate_after;
     bool hard_state_changed;
