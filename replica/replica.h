@@ -2,11 +2,12 @@
  * commands and reads on their way, the leader's own duties, snapshots, membership, and the comparison of states. Whoever
  * runs it (daemon/, tests/sim/) owns time, disk, network and threads through struct replica_env.
  *
+ *   message.h     what members say to each other
  *   replica.c     opening and closing; the files of one member agree with one another or it does not start
  *   driver.c      events into raft, updates carried out in the order that raft.h asks for
  *   apply.c       committed entries into the state
  *   propose.c     commands and linearizable reads on their way
- *   duties.c      the leader's own commands: first entry, sessions that end, dead contents, unsent hints
+ *   duties.c      the leader's own commands: first entry, sessions that end, dead contents
  *   compact.c     when the log is cut
  *   snapshot.c    snapshots, both ways
  *   members.c     membership changes, identities, who is removed
@@ -23,32 +24,9 @@
 #include "meta/meta.h"
 #include "raft/raft.h"
 #include "raftlog/raftlog.h"
+#include "replica/message.h"
 
 struct replica;
-
-/* ---- messages between members ---- */
-
-enum replica_message_type {
-    REPLICA_RAFT = 1,
-    REPLICA_OFFER,   /* leader: there is a snapshot for you; repeated until it is fetched or not needed */
-    REPLICA_FETCH,   /* follower: that piece, please */
-    REPLICA_CHUNK,   /* leader: this piece. Empty data and gone set: the snapshot is not there any more */
-    REPLICA_DIVERGED /* leader: your state as of `applied` differs from mine and from a majority's */
-};
-#define REPLICA_MESSAGE_LAST REPLICA_DIVERGED
-
-struct replica_message {
-    enum replica_message_type type;
-    uint32_t from, to;
-    struct raft_message raft; /* RAFT; its from, to are the same */
-    uint64_t applied, chain;  /* RAFT, DIVERGED: the sender's applied index and meta_chain_at it; 0: not told */
-    uint64_t snapshot;        /* OFFER, FETCH, CHUNK: id, random */
-    struct slice manifest;    /* OFFER: <= SNAPSHOT_MANIFEST_BYTES_MAX */
-    uint32_t file;            /* FETCH, CHUNK: place in the manifest */
-    uint64_t offset;
-    bool gone;
-    struct slice data; /* CHUNK: <= SNAPSHOT_CHUNK_BYTES */
-};
 
 /* ---- who runs it ---- */
 
@@ -114,8 +92,10 @@ struct replica_options {
 /* ERR_CORRUPT when the parts of the data directory contradict each other or are damaged; nothing is changed then. */
 enum err replica_open(const struct replica_options *options, const struct replica_env *env, struct replica **ret,
                       struct err_text *why) MUST_USE;
-/* Commands and reads under way end with SHUTDOWN. flush: also the state, so that the next start is quick. Nothing may be
- * under way in env->persist any more. */
+/* Commands and reads under way end with SHUTDOWN; nothing more is sent, written or asked of the env. */
+void replica_stop(struct replica *r);
+/* flush: also the state, so that the next start is quick. NULL is fine. Nothing may be under way in env->persist or
+ * env->work any more. */
 void replica_close(struct replica *r, bool flush);
 
 /* ---- what happens ---- */

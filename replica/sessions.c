@@ -1,4 +1,4 @@
-#include "daemon/sessions.h"
+#include "replica/sessions.h"
 
 #include "base/mem.h"
 
