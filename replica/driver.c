@@ -136,6 +136,8 @@ static void carry_out(struct replica *r, const struct raft_update *u)
     /* The disk's thread takes a moment to wake: it gets its work first, then the messages go out meanwhile. */
     if (persist && !r->fault.text[0])
         r->env.persist(r->env.context, ++r->persist_given, u);
+    if (u->config_changed && raft_config_find(raft_config(r->raft), r->options.id))
+        r->removed_at = 0;
     if (u->config_changed)
         r->env.config_changed(r->env.context, raft_config(r->raft));
     if (u->role_changed)
