@@ -106,6 +106,8 @@ void lin_return_list(struct lin_history *h, size_t operation, int64_t time, cons
 void lin_open(struct lin_history *h, size_t operation);
 size_t lin_size(const struct lin_history *h); /* operations */
 
+/* Whether all calls of the history are the model's; else the first that isn't is named. */
+bool lin_model_fits(const struct lin_history *h, enum lin_model model, struct err_text *why);
 /* Only the calls of `model` may be in the history. budget: configurations per object; 0 means LIN_BUDGET_DEFAULT. The
  * same history gives the same verdict, whatever the machine. */
 enum lin_verdict lin_check(const struct lin_history *h, enum lin_model model, uint64_t budget, struct lin_report *ret);

@@ -64,6 +64,17 @@ bool lin_model_has(enum lin_model model, enum lin_verb verb)
     return verbs[verb].models & (1u << model);
 }
 
+bool lin_model_fits(const struct lin_history *h, enum lin_model model, struct err_text *why)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (!lin_model_has(model, h->ops[i].call.verb)) {
+            (void)err_explain(why, ERR_INVAL, "operation %zu, %s, is none of the model \"%s\"", i,
+                              verbs[h->ops[i].call.verb].name, model_names[model]);
+            return false;
+        }
+    return true;
+}
+
 bool lin_error_is_answer(enum lin_verb verb, enum err error)
 {
     for (unsigned i = 0; i < sizeof verbs[verb].errors / sizeof *verbs[verb].errors; i++)
