@@ -118,17 +118,24 @@ struct reader {
     const char *at, *end;
 };
 
-/* The next word of the line, cut to its room; false: there is none. */
-static bool next_word(struct reader *r, char word[WORD_BYTES])
+static bool at_end(struct reader *r)
 {
     while (r->at < r->end && isblank((unsigned char)*r->at))
         r->at++;
-    if (r->at == r->end || *r->at == '#')
+    return r->at == r->end || *r->at == '#';
+}
+
+/* False: the line ends, or the word is too long. */
+static bool next_word(struct reader *r, char word[WORD_BYTES])
+{
+    if (at_end(r))
         return false;
     size_t size = 0;
-    for (; r->at < r->end && !isspace((unsigned char)*r->at); r->at++)
-        if (size + 1 < WORD_BYTES)
-            word[size++] = *r->at;
+    for (; r->at < r->end && !isspace((unsigned char)*r->at); r->at++) {
+        if (size + 1 == WORD_BYTES)
+            return false;
+        word[size++] = *r->at;
+    }
     word[size] = '\0';
     return true;
 }
@@ -140,13 +147,6 @@ static bool next_number(struct reader *r, int64_t *ret)
         return false;
     *ret = strtoll(word, &end, 10);
     return *end == '\0';
-}
-
-static bool at_end(const struct reader *r)
-{
-    struct reader copy = *r;
-    char word[WORD_BYTES];
-    return !next_word(&copy, word);
 }
 
 /* D/N, or N alone in the object ".". Both names of a rename are of one object. */
