@@ -1,8 +1,8 @@
 /* search.c: is there an order? Depth first over the operations that may come next, as Wing & Gong, remembering the
  * configurations (which operations are done, and the state) that were visited, as Lowe. What keeps it short:
  *
- * - An operation that fits and changes nothing is done at once, without an alternative: in any order that completes the
- *   configuration it can be moved to the front, for what must come before it is done already.
+ * - An operation that fits and by its answer only looks is done at once, without an alternative: in any order that
+ * completes the configuration it can be moved to the front, for what must come before it is done already.
  * - An open operation is tried last and only where it changes something; of open operations with equal calls the
  * earliest is tried, since it can stand wherever a later one can.
  * - A configuration is remembered as a fingerprint of 128 bits, made by exclusive or of a random number for each
@@ -152,20 +152,29 @@ static struct event *undo_step(struct search *s)
 
 /* -- the search */
 
-/* Does all that fits and changes nothing. Once over the list is enough: the state stays, and what becomes possible when
- * an answer is taken out stands behind it. */
+/* Whether it changes nothing wherever it fits. A write of the value that is there already is not meant: elsewhere in
+ * the order it would change something, and others may need that. */
+static bool only_looks(const struct lin_op *op)
+{
+    enum lin_verb verb = op->call.verb;
+    return op->answer.error != ERR_OK || verb == LIN_READ || verb == LIN_LOOKUP ||
+           (verb == LIN_OPEN && op->answer.value != LIN_UNSEEN && op->answer.value != op->call.a);
+}
+
+/* Does all that fits and only looks. Once over the list is enough: the state stays, and what becomes possible when an
+ * answer is taken out stands behind it. */
 static void settle(struct search *s)
 {
     for (struct event *e = s->head.next, *next; e && !e->is_answer; e = next) {
         next = e->next;
-        if (!e->answer)
+        if (!e->answer || !only_looks(e->op))
             continue;
         union lin_state after = s->state;
-        if (!s->step(&after, e->op) || memcmp(&after, &s->state, sizeof after) != 0)
+        if (!s->step(&after, e->op))
             continue;
         if (next == e->answer)
             next = next->next;
-        do_step(s, e, &after, true);
+        do_step(s, e, &s->state, true);
     }
 }
 
@@ -183,12 +192,12 @@ static void note_how_far(struct search *s)
 
 static bool may_try(const struct search *s, const struct event *e, bool open)
 {
-    if (open != (e->answer == NULL))
+    if (open ? e->answer != NULL : e->answer == NULL || only_looks(e->op))
         return false;
     return !open || e->twin == 0 || s->done[e->twin - 1];
 }
 
-/* Does one operation that changes something, behind `last` in the order of trying (NULL: any); false: none is left. */
+/* Does one operation that doesn't only look, behind `last` in the order of trying (NULL: any); false: none is left. */
 static bool branch(struct search *s, struct event *last)
 {
     for (unsigned pass = last && !last->answer; pass < 2; pass++, last = NULL)
@@ -196,7 +205,7 @@ static bool branch(struct search *s, struct event *last)
             if (!may_try(s, e, pass == 1))
                 continue;
             union lin_state after = s->state;
-            if (!s->step(&after, e->op) || memcmp(&after, &s->state, sizeof after) == 0 ||
+            if (!s->step(&after, e->op) || (pass == 1 && memcmp(&after, &s->state, sizeof after) == 0) ||
                 !visit(&s->visited, fingerprint_of(s, e, &after)))
                 continue;
             s->configurations++;
