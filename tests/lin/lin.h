@@ -51,7 +51,7 @@ enum lin_verb {
     LIN_ADD,             /* a: what to add. answer: the sum, or LIN_UNSEEN */
     LIN_LOOKUP,          /* name. answer: tag, links. NOENT */
     LIN_CREATE,          /* name, a: tag. A file; EXIST */
-    LIN_OPEN,            /* name, a: tag. Creates unless there is something. answer: the tag that is there now */
+    LIN_OPEN,            /* name, a: tag. Creates unless there is something. answer: the tag that is there now. ISDIR */
     LIN_MKDIR,           /* name, a: tag. EXIST */
     LIN_UNLINK,          /* name. NOENT, ISDIR */
     LIN_RMDIR,           /* name. NOENT, NOTDIR. Directories here are always empty. */

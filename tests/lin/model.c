@@ -16,7 +16,7 @@ static const struct {
     [LIN_ADD] = {"add", "xa>?v", 1u << LIN_COUNTER, {ERR_OK}},
     [LIN_LOOKUP] = {"lookup", "p>v?l", 1u << LIN_NAMES, {ERR_NOENT}},
     [LIN_CREATE] = {"create", "pa>", 1u << LIN_NAMES, {ERR_EXIST}},
-    [LIN_OPEN] = {"open", "pa>?v", 1u << LIN_NAMES, {ERR_OK}},
+    [LIN_OPEN] = {"open", "pa>?v", 1u << LIN_NAMES, {ERR_ISDIR}},
     [LIN_MKDIR] = {"mkdir", "pa>", 1u << LIN_NAMES, {ERR_EXIST}},
     [LIN_UNLINK] = {"unlink", "p>", 1u << LIN_NAMES, {ERR_NOENT, ERR_ISDIR}},
     [LIN_RMDIR] = {"rmdir", "p>", 1u << LIN_NAMES, {ERR_NOENT, ERR_NOTDIR}},

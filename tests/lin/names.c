@@ -20,6 +20,8 @@ static enum err make(union lin_state *s, const struct lin_call *c)
 {
     if (s->names[c->name] && c->verb != LIN_OPEN)
         return ERR_EXIST;
+    if (s->names[c->name] < 0)
+        return ERR_ISDIR;
     if (!s->names[c->name])
         s->names[c->name] = c->verb == LIN_MKDIR ? -c->a : c->a;
     return ERR_OK;

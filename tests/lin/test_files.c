@@ -36,7 +36,7 @@ static void verdict_of(const char *path, struct lin_report *ret)
     fclose(f);
     assert_in_range(size, 1, sizeof content - 1);
     struct lin_text *t = lin_text_new();
-    struct lin_history *h;
+    struct lin_history *h = NULL;
     if (lin_text_add(t, path, SLICE(content, size), &why) != ERR_OK || lin_text_history(t, &h, &why) != ERR_OK)
         fail_msg("%s: %s", path, why.text);
     enum lin_model model = model_of(path);
