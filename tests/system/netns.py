@@ -10,6 +10,7 @@ host's network is not touched. Links are cut, also one way, by nft at the receiv
 """
 
 import contextlib
+import glob
 import itertools
 import os
 import shutil
@@ -18,6 +19,7 @@ import subprocess
 import cluster as clusters
 
 PORT = 7000
+FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")  # package faketime; without it the time of day stays right
 RUN = 60  # seconds that a command may take
 
 
@@ -137,11 +139,32 @@ class Node(clusters.Node):
     def __init__(self, cluster, number, extra):
         super().__init__(cluster, number, PORT, extra)
         self.address = f"{cluster.net.address(number)}:{PORT}"
-        self.before = []  # put before the command: unshare, faketime
+        self.offset_s = 0  # of CLOCK_MONOTONIC and CLOCK_BOOTTIME at its next start, from the machine's; not negative
+        self.time_of_day = None  # a file that says how wrong its time of day is; see fake_time_of_day
+
+    def fake_time_of_day(self):
+        """From its next start on, step_time_of_day works. libfaketime reads the file about once a second."""
+        self.time_of_day = self.cluster.dir / f"time-of-day-{self.id}"
+        self.step_time_of_day(0)
+
+    def step_time_of_day(self, seconds):
+        written = self.time_of_day.with_suffix(".new")
+        written.write_text(f"{seconds:+d}\n")
+        written.rename(self.time_of_day)
+
+    def clocks(self):
+        """What to put before the command for its clocks."""
+        before = []
+        if self.offset_s:
+            before += ["unshare", "-T", f"--boottime={self.offset_s}", f"--monotonic={self.offset_s}", "--"]
+        if self.time_of_day:
+            before += ["env", f"LD_PRELOAD={FAKETIME[0]}", "DONT_FAKE_MONOTONIC=1", f"FAKETIME_TIMESTAMP_FILE={self.time_of_day}",
+                       "FAKETIME_CACHE_DURATION=1"]
+        return before
 
     def start(self):
         assert not self.running()
-        command = [*self.cluster.net.inside(self.id), *self.before, clusters.BIN / "surfd", "--insecure-listen-everywhere-without-tls",
+        command = [*self.cluster.net.inside(self.id), *self.clocks(), clusters.BIN / "surfd", "--insecure-listen-everywhere-without-tls",
                    "-p", self.port, "--id", self.id, "--data", self.data, "--peers", self.cluster.peers, *self.extra]
         self.process = clusters.Process(f"node{self.id}", command, self.log, env=self.cluster.env)
         clusters.wait_until(f"node {self.id} to listen", self.listening)
@@ -175,11 +198,13 @@ class Cluster(clusters.Cluster):
 
 
 @contextlib.contextmanager
-def cluster(directory, count=3, machines=None, extra=()):
+def cluster(directory, count=3, machines=None, extra=(), fake_time=False):
     """A formed cluster of `count` nodes on a network with that many machines or more."""
     with Network(machines or count) as net:
         made = Cluster(directory, net, count, extra)
         try:
+            for node in made.nodes.values() if fake_time and FAKETIME else []:
+                node.fake_time_of_day()
             made.start()
             made.wait_formed()
             yield made
