@@ -44,7 +44,7 @@ void faults_plan(struct world *w)
     p->disk_max_ns = chance(w, 50) ? NS_PER_MS : 50 * NS_PER_MS;
     p->disk_faults = chance(w, 40);
     p->clock_faults = chance(w, 50);
-    p->fault_every_ns = world_between_ns(w, 200 * NS_PER_MS, 3 * NS_PER_S);
+    p->fault_every_ns = world_between_ns(w, 100 * NS_PER_MS, 2 * NS_PER_S);
     trace(w, WORLD_NOBODY, "%u members, %u spares, %u clients, %s, log of %u entries", p->members, p->spares,
           p->clients, p->read_index ? "read index" : "leases", p->log_entries);
 }
@@ -459,7 +459,7 @@ static void next_fault(struct world *w, struct event *e)
 
 void faults_begin(struct world *w)
 {
-    later(w, world_between_ns(w, 0, 3 * NS_PER_S), WORLD_NOBODY, next_fault);
+    later(w, world_between_ns(w, 0, 2 * NS_PER_S), WORLD_NOBODY, next_fault);
     later(w, REPAIR_EVERY_NS, WORLD_NOBODY, repair);
 }
 

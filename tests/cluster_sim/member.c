@@ -13,8 +13,9 @@
 #define WALL_BASE_NS (INT64_C(1700000000) * NS_PER_S)
 #define BOOT_BASE_MAX_NS (1000 * NS_PER_S)
 #define SEGMENT_BYTES (16 * KIB)
-#define WRITE_BUFFER_BYTES (4 * MIB) /* never full within a seed: the state is flushed only when the replica says so   \
-                                      */
+#define WRITE_BUFFER_BYTES                                                                                             \
+    (4 * MIB) /* never full within a seed: the state is flushed only when the replica says so                          \
+               */
 
 /* ---- clocks ---- */
 

@@ -10,7 +10,7 @@
 #define NAMES 5u
 #define TAGS_MAX 4096u
 #define APPENDS_MAX 500u /* one query shows them all */
-#define OPERATIONS_MAX 600u
+#define OPERATIONS_MAX 800u
 #define BUSY_MAX 3u
 #define RETRY_NS (100 * NS_PER_MS)
 #define LIN_BUDGET 400000u
@@ -387,7 +387,7 @@ void workload_init(struct world *w)
         l->weights[i] = (unsigned)prng_between(&w->prng, 1, 4);
     }
     l->read_percent = (unsigned)prng_between(&w->prng, 20, 60);
-    l->think_ms = (unsigned)prng_between(&w->prng, 20, 400);
+    l->think_ms = (unsigned)prng_between(&w->prng, 5, 150);
     l->busy_max = (unsigned)prng_between(&w->prng, 1, BUSY_MAX);
     w->workload = l;
 }

@@ -115,7 +115,7 @@ static inline int64_t world_between_ns(struct world *w, int64_t low_ns, int64_t 
 }
 
 /* ---- trace.c ---- */
-#define TRACE_NAME_BYTES 16u
+#define TRACE_NAME_BYTES 24u
 /* One line of what happens; goes into the hash whether it is printed or not. */
 void trace(struct world *w, uint32_t endpoint, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The world that runs now, for log lines and CHECKs from below. */
