@@ -79,8 +79,11 @@ static void on_timeout(struct world *w, struct event *event)
 static void ask(struct world *w, struct call *call)
 {
     struct client *c = call->client;
+    /* Some requests are those of somebody who has just come and knows nothing: they go to any member, also to one that
+     * led long ago and does not know better. */
+    bool anybody = call->forward || (call->try == 0 && world_chance(w, w->plan.stray_percent));
     call->try++;
-    call->asked = call->forward ? prng_below(&w->prng, w->member_count) : c->route.current;
+    call->asked = anybody ? prng_below(&w->prng, w->member_count) : c->route.current;
     struct packet p = {.kind = call->kind,
                        .member = (uint32_t)call->asked,
                        .client = c->index,

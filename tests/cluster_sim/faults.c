@@ -42,6 +42,7 @@ void faults_plan(struct world *w)
     p->latency_max_ns = chance(w, 50) ? NS_PER_MS : 30 * NS_PER_MS;
     p->disk_min_ns = 50 * NS_PER_US;
     p->disk_max_ns = chance(w, 50) ? NS_PER_MS : 50 * NS_PER_MS;
+    p->stray_percent = chance(w, 50) ? (unsigned)prng_below(&w->prng, 40) : 0;
     p->disk_faults = chance(w, 40);
     p->clock_faults = chance(w, 50);
     p->fault_every_ns = world_between_ns(w, 100 * NS_PER_MS, 2 * NS_PER_S);
@@ -274,11 +275,13 @@ static void fault_cut_write(struct world *w)
     later(w, world_between_ns(w, 500 * NS_PER_MS, 3 * NS_PER_S), m->index, watch_cut_write);
 }
 
+/* Mostly of a leader, and long enough for another to take its place. */
 static void fault_pause(struct world *w)
 {
-    struct member *m = any_target(w);
+    struct member *leader = faults_leader(w), *m = leader && chance(w, 70) ? leader : any_member(w);
     int64_t longest_ns = chance(w, 20) ? w->plan.session_timeout_ns * 3 / 2 : 4 * w->plan.election_timeout_ns;
-    m->paused_until_ns = w->now_ns + world_between_ns(w, NS_PER_MS, longest_ns);
+    m->paused_until_ns =
+        w->now_ns + world_between_ns(w, chance(w, 30) ? NS_PER_MS : w->plan.election_timeout_ns, longest_ns);
     trace(w, m->index, "is stopped for %lld ms", (long long)((m->paused_until_ns - w->now_ns) / NS_PER_MS));
 }
 

@@ -53,8 +53,9 @@ struct plan {
     int64_t faults_ns, heal_ns;        /* how long things go wrong; how long the cluster has to recover afterwards */
     int64_t election_timeout_ns, heartbeat_ns, session_timeout_ns;
     unsigned log_entries;
-    bool read_index, lossy, reordering, memberships, disk_faults, clock_faults, follower_reads;
+    bool read_index, reordering, memberships, disk_faults, clock_faults, follower_reads;
     unsigned loss_percent, duplicate_percent;
+    unsigned stray_percent; /* requests that are not sent where they should */
     int64_t latency_min_ns, latency_max_ns, disk_min_ns, disk_max_ns, fault_every_ns;
 };
 
