@@ -5,7 +5,7 @@
  *   cluster_sim --seeds FROM COUNT           many
  *   cluster_sim --seconds S [--from N]       as many as that time allows
  *   cluster_sim --same FROM COUNT            each of them twice: both times the same must happen
- *   ... --plant NAME --must-fail             passes only when one of the seeds fails: for builds with planted bugs
+ *   ... --must-fail                          passes only when one of the seeds fails: for builds with planted bugs
  *
  * A seed that fails is printed with the version of the code, since it replays only with that. */
 #include <inttypes.h>
@@ -121,7 +121,7 @@ static void make_base(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: cluster_sim [--seed N | --seeds FROM COUNT | --same FROM COUNT | --seconds S [--from N]]"
-                    " [--plant NAME] [--must-fail]\n");
+                    " [--must-fail]\n");
     return 64;
 }
 
