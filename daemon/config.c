@@ -16,6 +16,9 @@ void config_init(struct config *c)
         .election = RAFT_ELECTION_AUTO,
         .reads = RAFT_READS_LEASE,
         .session_timeout_s = 60,
+        .log_size_mib = 64,
+        .log_entries = 100000,
+        .disk_reserve_mib = 128,
     };
 }
 
@@ -195,6 +198,33 @@ static enum err set_session_timeout(struct config *c, const char *value, struct 
                         "a number of seconds", why);
 }
 
+static enum err set_join(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_switch(value, &c->join, why);
+}
+
+static enum err set_rebuild(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_switch(value, &c->rebuild, why);
+}
+
+static enum err set_log_size(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_number(value, CONFIG_LOG_SIZE_MIN_MIB, CONFIG_LOG_SIZE_MAX_MIB, &c->log_size_mib, "a size in MiB",
+                        why);
+}
+
+static enum err set_log_entries(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_number(value, CONFIG_LOG_ENTRIES_MIN, CONFIG_LOG_ENTRIES_MAX, &c->log_entries, "a number of entries",
+                        why);
+}
+
+static enum err set_disk_reserve(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_number(value, 0, CONFIG_DISK_RESERVE_MAX_MIB, &c->disk_reserve_mib, "a size in MiB", why);
+}
+
 static const struct {
     const char *name;
     enum err (*set)(struct config *c, const char *value, struct err_text *why);
@@ -211,6 +241,11 @@ static const struct {
     {"reads", set_reads},
     {"advertise", set_advertise},
     {"session-timeout", set_session_timeout},
+    {"join", set_join},
+    {"rebuild", set_rebuild},
+    {"log-size", set_log_size},
+    {"log-entries", set_log_entries},
+    {"disk-reserve", set_disk_reserve},
     {"insecure-listen-everywhere-without-tls", set_insecure},
 };
 
@@ -252,7 +287,7 @@ static enum err check_peers(struct config *c, struct err_text *why)
                 own->address.text, c->id);
         return ERR_OK;
     }
-    if (c->peer_count == 0)
+    if (c->peer_count == 0 || (c->join && !own))
         return ERR_OK;
     if (!own)
         return err_explain(why, ERR_CONFIG, "peers does not list this node's own id %u", c->id);
@@ -277,8 +312,23 @@ static enum err choose_advertise(struct config *c, struct err_text *why)
     return rpc_address_parse(text, &c->advertise, why);
 }
 
+static enum err check_joining(const struct config *c, struct err_text *why)
+{
+    bool others = c->peer_count > (own_peer(c) ? 1u : 0u);
+    if ((c->join || c->rebuild) && !(c->roles & WIRE_NODE_META))
+        return err_explain(why, ERR_CONFIG, "%s is for the metastore, and node %u is a block server only",
+                           c->join ? "join" : "rebuild", c->id);
+    if (c->join && c->rebuild)
+        return err_explain(why, ERR_CONFIG, "join and rebuild together: join is for a new member, rebuild for one that "
+                                            "lost its data");
+    if (c->rebuild && !others)
+        return err_explain(why, ERR_CONFIG, "rebuild needs the other members, and peers names none but node %u", c->id);
+    return ERR_OK;
+}
+
 enum err config_finish(struct config *c, struct err_text *why)
 {
+    TRY(check_joining(c, why));
     if (!(c->roles & WIRE_NODE_META) && c->block_server_count > 0)
         return err_explain(why, ERR_CONFIG,
                            "%.100s: a block server takes no addresses of block servers; they are for a metastore",
@@ -303,7 +353,7 @@ enum err config_finish(struct config *c, struct err_text *why)
         snprintf(c->bind_host, sizeof c->bind_host, "%s", strchr(c->advertise.host, ':') ? "::1" : "127.0.0.1");
     if (!everywhere && inet_addr(c->advertise.host) != INADDR_NONE)
         snprintf(c->bind_host, sizeof c->bind_host, "%s", c->advertise.host); /* e.g. 127.0.0.2 */
-    if ((c->roles & WIRE_NODE_META) && c->peer_count == 0)
+    if ((c->roles & WIRE_NODE_META) && c->peer_count == 0 && !c->join)
         c->peers[c->peer_count++] = (struct config_peer){c->id, c->advertise};
     return ERR_OK;
 }

@@ -17,6 +17,11 @@
 #define CONFIG_ID_MAX 65535u
 #define CONFIG_SESSION_TIMEOUT_MIN_S 2u
 #define CONFIG_SESSION_TIMEOUT_MAX_S 86400u
+#define CONFIG_LOG_SIZE_MIN_MIB 1u
+#define CONFIG_LOG_SIZE_MAX_MIB (64 * 1024u)
+#define CONFIG_LOG_ENTRIES_MIN 100u
+#define CONFIG_LOG_ENTRIES_MAX 100000000u
+#define CONFIG_DISK_RESERVE_MAX_MIB (1024 * 1024u)
 
 struct config_peer {
     uint32_t id;
@@ -37,6 +42,10 @@ struct config {
     enum raft_election election;
     enum raft_reads reads;
     unsigned session_timeout_s;
+    bool join;    /* a new member that waits to be added: peers are whom it may ask, not a first configuration */
+    bool rebuild; /* what the metastore had here is dropped, and comes again from the other members */
+    unsigned log_size_mib, log_entries; /* the log is cut when it is larger */
+    unsigned disk_reserve_mib;          /* with less free space this node steps aside */
     bool has_advertise;
     struct rpc_address advertise;            /* where others reach this node; filled in by config_finish */
     char bind_host[LIMIT_ADDRESS_BYTES + 1]; /* filled in by config_finish */

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,15 +15,20 @@
 #include "raftlog/raftlog.h"
 
 /* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 complete,
- * u32 member count, u32 member ids; in the envelope of small_file_write, which has the checksum. */
-#define IDENTITY_FORMAT 1u
+ * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which has
+ * the checksum. */
+#define IDENTITY_FORMAT 2u
 #define IDENTITY_BYTES_MAX 256u
 #define IDENTITY_NAME "identity"
+#define REMOVE_FILES_OPEN 16
 
 struct identity {
     uint32_t node_id, roles;
     uint8_t uuid[16], cluster_id[16];
     bool has_cluster_id, complete;
+    bool configured; /* the log has the members: those of the first start don't count any more */
+    enum datadir_rejoin rejoin;
+    bool dropping; /* the metastore's parts are being removed */
     uint32_t members[LIMIT_NODES];
     unsigned member_count;
 };
@@ -46,8 +52,11 @@ static enum err identity_decode(struct slice s, struct identity *ret)
     struct slice cluster = cursor_take(&c, 16);
     i.roles = cursor_u32(&c);
     i.complete = cursor_u8(&c) != 0;
+    i.configured = cursor_u8(&c) != 0;
+    i.rejoin = (enum datadir_rejoin)cursor_u8(&c);
+    i.dropping = cursor_u8(&c) != 0;
     i.member_count = cursor_u32(&c);
-    if (!cursor_ok(&c) || i.member_count > LIMIT_NODES)
+    if (!cursor_ok(&c) || i.member_count > LIMIT_NODES || i.rejoin > DATADIR_REJOIN_VOTER)
         return ERR_CORRUPT;
     for (unsigned m = 0; m < i.member_count; m++)
         i.members[m] = cursor_u32(&c);
@@ -69,6 +78,9 @@ static enum err identity_write(struct datadir *d, const struct identity *i, stru
     bytes_append(&b, SLICE(i->cluster_id, 16));
     bytes_u32(&b, i->roles);
     bytes_u8(&b, i->complete);
+    bytes_u8(&b, i->configured);
+    bytes_u8(&b, i->rejoin);
+    bytes_u8(&b, i->dropping);
     bytes_u32(&b, i->member_count);
     for (unsigned m = 0; m < i->member_count; m++)
         bytes_u32(&b, i->members[m]);
@@ -101,7 +113,7 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
     if (i->roles != o->roles)
         return err_explain(why, ERR_WRONG_NODE, "data directory %.150s was made with role %s, not %s", d->path,
                            roles_name(i->roles), roles_name(o->roles));
-    if ((o->roles & WIRE_NODE_META) && (i->member_count != o->member_count ||
+    if ((o->roles & WIRE_NODE_META) && !i->configured && (i->member_count != o->member_count ||
                                         memcmp(i->members, o->members, o->member_count * sizeof *o->members) != 0)) {
         char stored[64], given[64];
         members_text(i->members, i->member_count, stored, sizeof stored);
@@ -115,7 +127,7 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
     const struct {
         unsigned role;
         const char *name;
-    } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "meta"}, {WIRE_NODE_BLOCK, "blocks"}};
+    } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "state"}, {WIRE_NODE_BLOCK, "blocks"}};
     for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
         if ((i->roles & parts[p].role) && faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
             return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing: what this node had stored there is lost",
@@ -175,6 +187,42 @@ static enum err lock_directory(struct datadir *d, const char *path, struct err_t
     return ERR_OK;
 }
 
+static bool is_of_metastore(const char *name)
+{
+    return strcmp(name, "log") == 0 || strcmp(name, "state") == 0 || strcmp(name, "state.tmp") == 0 ||
+           strcmp(name, "incoming") == 0 || strcmp(name, "diverged") == 0 || strncmp(name, "meta-", 5) == 0 ||
+           strncmp(name, "outgoing-", 9) == 0;
+}
+
+static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
+{
+    (void)stat, (void)type, (void)ftw;
+    return remove(path);
+}
+
+/* Everything of the metastore's role goes; then this is a new member that asks to take the old one's place. */
+static enum err drop_metastore(struct datadir *d, struct err_text *why)
+{
+    DIR *dir = opendir(d->path);
+    if (!dir)
+        return err_explain(why, err_from_errno(errno), "data directory %.150s: %s", d->path, strerror(errno));
+    enum err e = ERR_OK;
+    for (struct dirent *entry; e == ERR_OK && (entry = readdir(dir));) {
+        char path[PATH_MAX + sizeof entry->d_name];
+        snprintf(path, sizeof path, "%s/%s", d->path, entry->d_name);
+        if (is_of_metastore(entry->d_name) && nftw(path, remove_one, REMOVE_FILES_OPEN, FTW_DEPTH | FTW_PHYS) != 0)
+            e = err_explain(why, err_from_errno(errno), "%.150s can't be removed: %s", path, strerror(errno));
+    }
+    closedir(dir);
+    TRY(e);
+    struct identity changed = d->identity;
+    random_bytes(changed.uuid, sizeof changed.uuid);
+    changed.dropping = changed.complete = false;
+    changed.configured = true;
+    changed.rejoin = DATADIR_REJOIN_ASK;
+    return identity_write(d, &changed, why);
+}
+
 static enum err load_identity(struct datadir *d, const struct datadir_options *o, struct err_text *why)
 {
     const struct file_table *files = file_table_system();
@@ -194,7 +242,18 @@ static enum err load_identity(struct datadir *d, const struct datadir_options *o
     if (e != ERR_OK)
         return err_explain(why, e, "%.120s/%s is damaged: %.100s", d->path, IDENTITY_NAME,
                            reason.text[0] ? reason.text : err_message(e));
+    if (e == ERR_OK && d->identity.dropping)
+        TRY(drop_metastore(d, why));
     return identity_check(d, o, why);
+}
+
+enum err datadir_rebuild(struct datadir *d, struct err_text *why)
+{
+    /* Under the old identity: a crash in between is gone on with at the next open. */
+    struct identity changed = d->identity;
+    changed.dropping = true;
+    TRY(identity_write(d, &changed, why));
+    return drop_metastore(d, why);
 }
 
 enum err datadir_open(const struct datadir_options *options, struct datadir **ret, struct err_text *why)
@@ -223,6 +282,30 @@ void datadir_close(struct datadir *d)
     if (d->lock_fd >= 0)
         close(d->lock_fd);
     free(d);
+}
+
+enum datadir_rejoin datadir_rejoin(const struct datadir *d)
+{
+    return d->identity.rejoin;
+}
+
+enum err datadir_set_rejoin(struct datadir *d, enum datadir_rejoin rejoin, struct err_text *why)
+{
+    struct identity changed = d->identity;
+    changed.rejoin = rejoin;
+    return identity_write(d, &changed, why);
+}
+
+bool datadir_is_configured(const struct datadir *d)
+{
+    return d->identity.configured;
+}
+
+enum err datadir_configured(struct datadir *d, struct err_text *why)
+{
+    struct identity changed = d->identity;
+    changed.configured = true;
+    return identity_write(d, &changed, why);
 }
 
 const uint8_t *datadir_uuid(const struct datadir *d)

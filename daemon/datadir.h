@@ -2,7 +2,8 @@
  *
  *   DIR/identity   node id, a random id of this incarnation, cluster id once known, roles, the metastore's members
  *   DIR/log/       the raft log (metastore role)
- *   DIR/meta/      the replicated state (metastore role)
+ *   DIR/state, DIR/meta-N/, ...  the replicated state (metastore role; snapshot/state_dir.h)
+ *   DIR/diverged   why this member's state is not to be used any more (metastore role)
  *   DIR/blocks/    blocks (block role)
  *
  * A directory of another node, role, cluster or set of members is refused and not changed: with the wrong log a node
@@ -29,6 +30,21 @@ struct datadir_options {
  * ERR_CONFIG, ERR_ACCES, ERR_IO with why. */
 enum err datadir_open(const struct datadir_options *options, struct datadir **ret, struct err_text *why) MUST_USE;
 void datadir_close(struct datadir *d);
+
+/* A member that lost its data and takes its own place again, as another one. */
+enum datadir_rejoin {
+    DATADIR_REJOIN_NONE,
+    DATADIR_REJOIN_ASK,     /* the leader is to be asked */
+    DATADIR_REJOIN_LEARNER, /* it has agreed; then this member is a learner again, */
+    DATADIR_REJOIN_VOTER    /* or a voter, once it has caught up */
+};
+enum datadir_rejoin datadir_rejoin(const struct datadir *d);
+enum err datadir_set_rejoin(struct datadir *d, enum datadir_rejoin rejoin, struct err_text *why) MUST_USE;
+/* Removes what the metastore's role has here, whatever state it is in, and gives the directory a new random id. */
+enum err datadir_rebuild(struct datadir *d, struct err_text *why) MUST_USE;
+/* The members are in the log from now on: those of the first start don't count any more. Durable when it returns. */
+enum err datadir_configured(struct datadir *d, struct err_text *why) MUST_USE;
+bool datadir_is_configured(const struct datadir *d);
 
 const uint8_t *datadir_uuid(const struct datadir *d); /* 16 random bytes, made with the directory */
 /* False until datadir_complete: its parts may be missing, because they are being made for the first time. */

@@ -27,6 +27,11 @@ enum {
     FLAG_ADVERTISE,
     FLAG_INSECURE,
     FLAG_SESSION_TIMEOUT,
+    FLAG_JOIN,
+    FLAG_REBUILD,
+    FLAG_LOG_SIZE,
+    FLAG_LOG_ENTRIES,
+    FLAG_DISK_RESERVE,
     FLAG_CONFIG
 };
 
@@ -44,6 +49,13 @@ static const struct argp_option options[] = {
     {"advertise", FLAG_ADVERTISE, "HOST:PORT", 0,
      "where others reach this node (its entry in --peers, else 127.0.0.1:PORT)", 0},
     {"session-timeout", FLAG_SESSION_TIMEOUT, "S", 0, "seconds after which a silent mount is given up (60)", 0},
+    {"join", FLAG_JOIN, NULL, 0, "a new member, which waits until `surfctl members add' takes it in", 0},
+    {"rebuild", FLAG_REBUILD, NULL, 0,
+     "drop what the metastore has in the data directory and take it anew from the other members", 0},
+    {"log-size", FLAG_LOG_SIZE, "MIB", 0, "the log is cut when it is larger (64)", 0},
+    {"log-entries", FLAG_LOG_ENTRIES, "N", 0, "the log is cut when it has more entries (100000)", 0},
+    {"disk-reserve", FLAG_DISK_RESERVE, "MIB", 0,
+     "with less free disk space this node steps aside until there is more (128)", 0},
     {"insecure-listen-everywhere-without-tls", FLAG_INSECURE, NULL, 0,
      "listen on all addresses although anyone could connect", 0},
     {"config", FLAG_CONFIG, "FILE", 0, "YAML file with the same names as keys, and block-servers; flags override it",

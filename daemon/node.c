@@ -12,6 +12,7 @@
 
 #define HANDOVER_NS (1 * NS_PER_S) /* how long a leader that stops waits for another one */
 #define HANDOVER_POLL_MS 10u
+#define POLL_SECONDS 2u /* between two questions to block servers that don't report by themselves */
 
 const char *node_own_address(const struct node *n)
 {
@@ -27,15 +28,39 @@ static void on_signal(uv_signal_t *handle, int number)
 static enum err open_datadir(struct node *n, struct err_text *why)
 {
     struct datadir_options options = {.path = n->config.data, .node_id = n->config.id, .roles = n->config.roles};
-    if (n->config.roles & WIRE_NODE_META)
+    if ((n->config.roles & WIRE_NODE_META) && !n->config.join)
         for (unsigned i = 0; i < n->config.peer_count; i++)
             options.members[options.member_count++] = n->config.peers[i].id;
-    return datadir_open(&options, &n->dir, why);
+    TRY(datadir_open(&options, &n->dir, why));
+    return n->config.rebuild ? datadir_rebuild(n->dir, why) : ERR_OK;
+}
+
+static void on_second(uv_timer_t *timer)
+{
+    struct node *n = timer->data;
+    if (n->stopping || n->fault.text[0])
+        return;
+    n->seconds++;
+    node_space_second(n);
+    if (!node_in_service(n))
+        return;
+    node_members_connect(n);
+    if (n->replica)
+        node_rejoin_second(n);
+    if (n->leader_ready && n->seconds % POLL_SECONDS == 0)
+        node_registry_poll(n);
+}
+
+bool node_in_service(const struct node *n)
+{
+    return !n->crashed && !n->no_space.text[0] && !n->fault.text[0] && !n->stopping;
 }
 
 static void open_handles(struct node *n)
 {
-    node_leader_open(n);
+    uv_timer_init(n->loop, &n->second_timer);
+    n->second_timer.data = n;
+    uv_timer_start(&n->second_timer, on_second, 0, 1000);
     node_chaos_open(n);
     node_lead_open(n);
     uv_signal_init(n->loop, &n->sigterm);
@@ -75,7 +100,7 @@ static enum err open_parts(struct node *n, struct err_text *why)
         TRY(block_store_open(path, &options, &n->blocks, why));
     }
     if (n->config.roles & WIRE_NODE_META)
-        TRY(node_raft_open(n, why));
+        TRY(node_replica_open(n, why));
     if (!datadir_is_complete(n->dir))
         TRY(datadir_complete(n->dir, why));
     node_members_open(n);
@@ -88,10 +113,6 @@ static enum err open_parts(struct node *n, struct err_text *why)
 enum err node_open(struct node *n, uv_loop_t *loop, const struct config *config, struct err_text *why)
 {
     *n = (struct node){.config = *config, .loop = loop, .started_ns = clock_boot_ns()};
-    list_init(&n->held_messages);
-    list_init(&n->queued);
-    list_init(&n->proposed);
-    list_init(&n->waiting_reads);
     open_handles(n);
     TRY(open_parts(n, why));
     log_start(n);
@@ -115,8 +136,9 @@ static void on_stop_timer(uv_timer_t *timer)
 /* The member that has most of the log. 0: nobody is there. */
 static uint32_t best_successor(const struct node *n)
 {
-    struct raft_status status;
-    raft_status(n->raft, &status);
+    struct replica_status whole;
+    replica_status(n->replica, &whole);
+    const struct raft_status status = whole.raft;
     uint32_t best = 0;
     uint64_t match = 0;
     for (unsigned i = 0; i < status.progress_count; i++) {
@@ -133,10 +155,9 @@ void node_stop(struct node *n)
         return;
     n->stopping = true;
     n->stop_ns = clock_boot_ns();
-    bool leads = n->raft && n->role == RAFT_LEADER && !n->crashed && !n->fault.text[0];
-    struct raft_event e = {.type = RAFT_EVENT_TRANSFER};
-    if (leads && n->config.election == RAFT_ELECTION_AUTO && (e.transfer.target = best_successor(n)) != 0 &&
-        node_step(n, &e) == ERR_OK)
+    bool leads = n->replica && n->role == RAFT_LEADER && !n->crashed && !n->fault.text[0];
+    uint32_t successor = leads && n->config.election == RAFT_ELECTION_AUTO ? best_successor(n) : 0;
+    if (successor != 0 && replica_transfer(n->replica, successor) == ERR_OK)
         uv_timer_start(&n->stop_timer, on_stop_timer, HANDOVER_POLL_MS, HANDOVER_POLL_MS);
     else
         finish_stop(n);
@@ -149,13 +170,10 @@ static void on_server_closed(void *context)
 
 static void close_loop_parts(struct node *n)
 {
-    if (n->raft) {
-        node_fail_proposals(n, ERR_SHUTDOWN);
-        node_fail_reads(n, ERR_SHUTDOWN);
-    }
+    node_replica_stop(n);
     node_chaos_close(n);
     node_lead_close(n);
-    node_leader_close(n);
+    uv_close((uv_handle_t *)&n->second_timer, NULL);
     uv_close((uv_handle_t *)&n->sigterm, NULL);
     uv_close((uv_handle_t *)&n->sigint, NULL);
     block_reporter_close(n);
@@ -169,16 +187,12 @@ void node_close(struct node *n)
 {
     n->stopping = true;
     close_loop_parts(n);
-    struct err_text *fault = &n->fault;
-    if (n->meta && !fault->text[0] && n->log_thread && meta_flush(n->meta, true) != ERR_OK)
-        log_warn("the state could not be flushed; the log has it");
-    node_raft_close(n);
-    /* Block requests on worker threads end, and every handle's close callback runs. */
+    /* What worker threads do ends, and every handle's close callback runs. */
     uv_run(n->loop, UV_RUN_DEFAULT);
+    node_replica_close(n);
     block_reporter_free(n);
     node_registry_free(n);
     block_store_close(n->blocks);
     datadir_close(n->dir);
-    map_u64_free(&n->reads);
     arena_free(&n->hello_arena);
 }

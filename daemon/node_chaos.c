@@ -1,5 +1,4 @@
 /* Crash and restore as an operator asks for them, and faults as they happen. */
-#include <stdarg.h>
 #include <stdio.h>
 
 #define LOG_MODULE "node"
@@ -11,22 +10,29 @@
 #define DROP_DELAY_MS 1u   /* lets the answer to the one who asked for the crash out */
 #define FAULT_EXIT_MS 500u /* the state can be asked for meanwhile */
 
-static void step_down(struct node *n)
-{
-    struct raft_event e = {.type = RAFT_EVENT_STEP_DOWN};
-    if (n->raft && !n->fault.text[0])
-        (void)!node_step(n, &e);
-}
-
 static void on_drop_timer(uv_timer_t *timer)
 {
     struct node *n = timer->data;
     if (!n->crashed)
         return;
     rpc_server_drop_connections(n->server);
-    for (unsigned i = 0; i < n->member_count; i++)
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
         if (n->members[i].peer)
             rpc_peer_disconnect(n->members[i].peer);
+}
+
+void node_service_changed(struct node *n)
+{
+    if (!n->replica)
+        return;
+    if (n->crashed || n->no_space.text[0]) {
+        replica_suspend(n->replica);
+    } else {
+        node_members_connect(n);
+        replica_resume(n->replica);
+        block_reporter_now(n);
+    }
+    node_replica_arm(n);
 }
 
 void node_crash(struct node *n)
@@ -34,12 +40,9 @@ void node_crash(struct node *n)
     if (n->crashed)
         return;
     log_warn("crashed on request: no service until it is restored");
-    step_down(n);
     n->crashed = true;
-    node_fail_proposals(n, ERR_CRASHED);
-    node_fail_reads(n, ERR_CRASHED);
+    node_service_changed(n);
     node_leader_waits_fail(n, ERR_CRASHED);
-    node_drop_held_messages(n);
     uv_timer_start(&n->drop_timer, on_drop_timer, DROP_DELAY_MS, 0);
 }
 
@@ -50,9 +53,7 @@ void node_restore(struct node *n)
         return;
     log_warn("restored");
     n->crashed = false;
-    n->timer_ns = 0;
-    node_members_connect(n);
-    step_down(n); /* also sets the timer */
+    node_service_changed(n);
     block_reporter_now(n);
 }
 
@@ -62,17 +63,14 @@ static void on_fault_timer(uv_timer_t *timer)
     node_stop(n);
 }
 
-/* May be called in the middle of a step: raft is just not used any more, which to the others looks like a dead node. */
-void node_fail(struct node *n, const char *format, ...)
+/* Called in the middle of a step: the replica is just not used any more, which to the others looks like a dead node. */
+void node_fault(void *context, const char *text)
 {
-    if (n->fault.text[0])
-        return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(n->fault.text, sizeof n->fault.text, format, args);
-    va_end(args);
+    struct node *n = context;
+    snprintf(n->fault.text, sizeof n->fault.text, "%s", text);
     log_error("out of service: %s", n->fault.text);
     n->exit_code = 1;
+    n->leader_ready = false;
     uv_timer_start(&n->stop_timer, on_fault_timer, FAULT_EXIT_MS, 0);
 }
 

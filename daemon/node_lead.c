@@ -72,8 +72,7 @@ static void enter(struct node *n, enum lead_stage stage, int64_t duration_ns)
 static void campaign(struct node *n)
 {
     enter(n, LEAD_CAMPAIGNED, 2 * NODE_ELECTION_TIMEOUT_NS);
-    struct raft_event e = {.type = RAFT_EVENT_CAMPAIGN};
-    enum err status = node_step(n, &e);
+    enum err status = replica_campaign(n->replica);
     if (status != ERR_OK)
         node_leader_waits_fail(n, status);
 }
@@ -141,14 +140,13 @@ static bool ask_leader(struct node *n)
 
 static bool has_entry(const struct node *n, uint64_t index)
 {
-    struct raft_status status;
-    raft_status(n->raft, &status);
-    return status.last >= index;
+    struct replica_status status;
+    replica_status(n->replica, &status);
+    return status.raft.last >= index;
 }
 
-static void on_leader_timer(uv_timer_t *timer)
+static void go_on(struct node *n)
 {
-    struct node *n = timer->data;
     int64_t now_ns = clock_boot_ns();
     list_for_each_safe (node, &n->leader_waits) {
         struct leader_wait *w = container_of(node, struct leader_wait, link);
@@ -176,6 +174,13 @@ static void on_leader_timer(uv_timer_t *timer)
     }
 }
 
+static void on_leader_timer(uv_timer_t *timer)
+{
+    struct node *n = timer->data;
+    go_on(n);
+    node_replica_arm(n);
+}
+
 void node_lead(struct node *n, struct rpc_request *request)
 {
     if (leads(n)) {
@@ -200,27 +205,25 @@ void node_lead(struct node *n, struct rpc_request *request)
 static void on_hold_timer(uv_timer_t *timer)
 {
     struct node *n = timer->data;
-    n->proposals_held = false;
-    node_wake(n);
+    replica_hold_proposals(n->replica, false);
 }
 
 static enum err hand_over(struct node *n, uint32_t to)
 {
-    struct raft_event e = {.type = RAFT_EVENT_TRANSFER, .transfer.target = to};
     if (n->role != RAFT_LEADER)
         return service_not_leader(n);
     if (node_is_unreachable(n, to) || !node_member(n, to))
         return ERR_NOT_POSSIBLE;
     if (!is_manual(n))
-        return node_step(n, &e);
-    n->proposals_held = true;
+        return replica_transfer(n->replica, to);
+    replica_hold_proposals(n->replica, true);
     uv_timer_start(&n->hold_timer, on_hold_timer, LEAD_WAIT_NS / NS_PER_MS, 0);
     return ERR_OK;
 }
 
 void node_hand_over(struct node *n, struct rpc_request *request, uint32_t to)
 {
-    node_flush_proposals(n);
+    replica_flush_proposals(n->replica);
     enum err status = hand_over(n, to);
     if (status == ERR_OK)
         rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);

@@ -1,4 +1,5 @@
-/* The other members of the metastore: connections, hellos, raft messages. */
+/* The members of the metastore: connections, hellos, messages. */
+#include <stdio.h>
 #include <string.h>
 
 #define LOG_MODULE "members"
@@ -8,19 +9,14 @@
 #include "base/mem.h"
 #include "daemon/node.h"
 #include "proto/methods.h"
-#include "proto/wire_raft.h"
+#include "proto/wire_replica.h"
 
 #define RECONNECT_NS (500 * NS_PER_MS)
 
 /* conn_tag of a connection: role in the upper half, node id (0: none) in the lower. */
 #define TAG(role, id) (((uint64_t)(role) << 32) | (id))
 
-struct held_message {
-    struct list_node link;
-    uint64_t sequence; /* to be sent when the log thread has done this */
-    uint32_t to;
-    struct bytes message, payload;
-};
+/* ---- hellos ---- */
 
 struct slice node_hello(struct node *n)
 {
@@ -28,12 +24,15 @@ struct slice node_hello(struct node *n)
                                .version_min = WIRE_VERSION_MIN,
                                .version_max = WIRE_VERSION_MAX,
                                .node_id = n->config.id,
-                               .name = slice_str("surfd")};
+                               .name = slice_str("surfd"),
+                               .address = slice_str(n->config.advertise.text)};
     const uint8_t *cluster_id = n->dir ? datadir_cluster_id(n->dir) : NULL;
     if (cluster_id) {
         hello.has_cluster_id = true;
         memcpy(hello.cluster_id, cluster_id, sizeof hello.cluster_id);
     }
+    if (n->dir)
+        memcpy(hello.identity, datadir_uuid(n->dir), sizeof hello.identity);
     arena_reset(&n->hello_arena);
     return wire_hello_encode(&hello, &n->hello_arena);
 }
@@ -42,18 +41,15 @@ void node_update_hello(struct node *n)
 {
     struct slice hello = node_hello(n);
     rpc_server_set_hello(n->server, hello);
-    for (unsigned i = 0; i < n->member_count; i++)
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
         if (n->members[i].peer)
             rpc_peer_set_hello(n->members[i].peer, hello);
 }
 
-enum err node_check_hello(const struct node *n, struct slice encoded, struct wire_hello *ret, struct err_text *why)
+static enum err decode_hello(const struct node *n, struct slice encoded, struct arena *arena, struct wire_hello *ret,
+                             struct err_text *why)
 {
-    struct arena arena = {0};
-    enum err e = wire_hello_decode(encoded, &arena, ret, why);
-    ret->name = SLICE(NULL, 0); /* lives in the arena */
-    arena_free(&arena);
-    TRY(e);
+    TRY(wire_hello_decode(encoded, arena, ret, why));
     if (ret->version_min > WIRE_VERSION_MAX || ret->version_max < WIRE_VERSION_MIN)
         return err_explain(why, ERR_PROTOCOL, "it speaks versions %u to %u, this node %u to %u", ret->version_min,
                            ret->version_max, WIRE_VERSION_MIN, WIRE_VERSION_MAX);
@@ -64,16 +60,154 @@ enum err node_check_hello(const struct node *n, struct slice encoded, struct wir
     return ERR_OK;
 }
 
+enum err node_check_hello(const struct node *n, struct slice encoded, struct wire_hello *ret, struct err_text *why)
+{
+    struct arena arena = {0};
+    enum err e = decode_hello(n, encoded, &arena, ret, why);
+    ret->name = ret->address = SLICE(NULL, 0); /* they live in the arena */
+    arena_free(&arena);
+    return e;
+}
+
+/* ---- places ---- */
+
+struct member *node_member(struct node *n, uint32_t id)
+{
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX && id != 0; i++)
+        if (n->members[i].id == id)
+            return &n->members[i];
+    return NULL;
+}
+
+struct member *node_member_next(struct node *n, unsigned *at)
+{
+    while (*at < NODE_MEMBERS_MAX) {
+        struct member *m = &n->members[(*at)++];
+        if (m->id != 0 && m->current && m->peer)
+            return m;
+    }
+    return NULL;
+}
+
+static void release(struct member *m)
+{
+    if (m->peer)
+        rpc_peer_free(m->peer);
+    *m = (struct member){.id = 0};
+}
+
+static enum err on_member_hello(void *context, struct slice encoded, struct err_text *why);
+
+/* A place for a member at that address; NULL: there is none left, or the address is none. */
+static struct member *place(struct node *n, uint32_t id, struct slice address)
+{
+    char text[LIMIT_ADDRESS_BYTES + 1];
+    struct rpc_address parsed;
+    struct member *m = node_member(n, id);
+    snprintf(text, sizeof text, "%.*s", (int)MIN(address.size, (size_t)LIMIT_ADDRESS_BYTES),
+             (const char *)address.data);
+    if (rpc_address_parse(text, &parsed, NULL) != ERR_OK)
+        return m;
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX && !m; i++)
+        if (n->members[i].id == 0 || (!n->members[i].current && n->members[i].inbound == 0)) {
+            m = &n->members[i];
+            release(m);
+        }
+    if (!m)
+        return NULL;
+    bool moved = m->id != 0 && strcmp(m->address.text, parsed.text) != 0;
+    if (moved && m->peer) {
+        rpc_peer_free(m->peer);
+        m->peer = NULL;
+    }
+    m->node = n;
+    m->id = id;
+    m->address = parsed;
+    bool self = id == n->config.id && (n->config.roles & WIRE_NODE_META);
+    if (!m->peer && !self)
+        m->peer = rpc_peer_new(n->loop, &m->address, node_hello(n), on_member_hello, m);
+    return m;
+}
+
+static void begin_set(struct node *n)
+{
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
+        n->members[i].current = false;
+}
+
+/* Who is no member any more and doesn't speak to us is forgotten. */
+static void end_set(struct node *n)
+{
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
+        if (n->members[i].id != 0 && !n->members[i].current && n->members[i].inbound == 0)
+            release(&n->members[i]);
+}
+
+void node_members_set(struct node *n, const struct raft_config *config)
+{
+    begin_set(n);
+    for (unsigned i = 0; i < config->count; i++) {
+        struct member *m = place(n, config->members[i].id, slice_str(config->members[i].address));
+        if (m)
+            m->current = true;
+    }
+    end_set(n);
+}
+
+void node_members_learn(struct node *n, const struct wire_members *members)
+{
+    if (members->count == 0)
+        return;
+    begin_set(n);
+    for (unsigned i = 0; i < members->count; i++) {
+        struct member *m = place(n, members->list[i].id, members->list[i].address);
+        if (m)
+            m->current = true;
+    }
+    end_set(n);
+}
+
+void node_members_describe(const struct node *n, struct wire_members *ret)
+{
+    ret->count = 0;
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX && ret->count < LIMIT_NODES; i++) {
+        const struct member *m = &n->members[i];
+        if (m->id == 0 || !m->current)
+            continue;
+        unsigned at = ret->count++;
+        for (; at > 0 && ret->list[at - 1].id > m->id; at--)
+            ret->list[at] = ret->list[at - 1];
+        ret->list[at].id = m->id;
+        ret->list[at].address = slice_str(m->address.text);
+    }
+}
+
+/* ---- connections ---- */
+
 /* A member that has just come back is not to wait for the end of our back-off. Rarely, so that two members that both
  * connect at the same moment don't break each other's attempts for ever. */
 static void reconnect_to(struct member *m)
 {
     int64_t now_ns = clock_boot_ns();
-    if (!m->peer || rpc_peer_connected(m->peer) || now_ns - m->reconnected_ns < RECONNECT_NS || m->node->crashed)
+    if (!m->peer || rpc_peer_connected(m->peer) || now_ns - m->reconnected_ns < RECONNECT_NS ||
+        !node_in_service(m->node))
         return;
     m->reconnected_ns = now_ns;
     rpc_peer_disconnect(m->peer);
     rpc_peer_send(m->peer, METHOD_RAFT, SLICE(NULL, 0), SLICE(NULL, 0));
+}
+
+/* One that is not a member here may be one all the same, which a longer log than ours knows: it must be answered. */
+static void hear_hello(struct node *n, const struct wire_hello *hello)
+{
+    struct member *m = node_member(n, hello->node_id);
+    if (!m && n->replica && hello->address.size > 0)
+        m = place(n, hello->node_id, hello->address);
+    if (!m)
+        return;
+    memcpy(m->identity, hello->identity, sizeof m->identity);
+    m->inbound++;
+    reconnect_to(m);
 }
 
 /* Of whoever connects to us. */
@@ -81,23 +215,27 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
 {
     struct node *n = context;
     struct wire_hello hello;
-    TRY(node_check_hello(n, encoded, &hello, why));
-    if (hello.role == WIRE_ROLE_NODE && hello.node_id == n->config.id && n->member_count > 1)
+    _cleanup_(arena_free) struct arena arena = {0};
+    TRY(decode_hello(n, encoded, &arena, &hello, why));
+    bool of_node = hello.role == WIRE_ROLE_NODE;
+    bool own_identity = n->dir && memcmp(hello.identity, datadir_uuid(n->dir), sizeof hello.identity) == 0;
+    if (of_node && hello.node_id == n->config.id && !own_identity)
         return err_explain(why, ERR_WRONG_NODE, "it says that it is node %u, which is this one", hello.node_id);
-    *ret_tag = TAG(hello.role, hello.role == WIRE_ROLE_NODE ? hello.node_id : 0);
-    struct member *m = hello.role == WIRE_ROLE_NODE ? node_member(n, hello.node_id) : NULL;
-    if (m) {
-        m->inbound++;
-        reconnect_to(m);
-    }
+    *ret_tag = TAG(hello.role, of_node ? hello.node_id : 0);
+    if (of_node)
+        hear_hello(n, &hello);
     return ERR_OK;
 }
 
 void node_on_close(void *context, uint64_t tag)
 {
-    struct member *m = node_member(context, (uint32_t)tag);
-    if (m && tag >> 32 == WIRE_ROLE_NODE)
-        m->inbound--;
+    struct node *n = context;
+    struct member *m = node_member(n, (uint32_t)tag);
+    if (!m || tag >> 32 != WIRE_ROLE_NODE || m->inbound == 0)
+        return;
+    m->inbound--;
+    if (n->replica && !n->stopping)
+        end_set(n);
 }
 
 /* Of the member that we connected to. */
@@ -116,47 +254,45 @@ static enum err on_member_hello(void *context, struct slice encoded, struct err_
 
 void node_members_open(struct node *n)
 {
-    struct slice hello = node_hello(n);
+    begin_set(n);
+    const struct raft_config *config = n->replica ? replica_config(n->replica) : NULL;
+    if (config && config->count > 0) {
+        node_members_set(n, config);
+        return;
+    }
+    /* A block server, or a member that is not one yet: these are whom it may ask. */
     for (unsigned i = 0; i < n->config.peer_count; i++) {
-        struct member *m = &n->members[n->member_count++];
-        *m = (struct member){.node = n, .id = n->config.peers[i].id, .address = n->config.peers[i].address};
-        if (m->id == n->config.id && n->meta)
-            continue;
-        m->peer = rpc_peer_new(n->loop, &m->address, hello, on_member_hello, m);
+        struct member *m = place(n, n->config.peers[i].id, slice_str(n->config.peers[i].address.text));
+        if (m)
+            m->current = true;
     }
 }
 
 void node_members_close(struct node *n)
 {
-    for (unsigned i = 0; i < n->member_count; i++) {
-        if (n->members[i].peer)
-            rpc_peer_free(n->members[i].peer);
-        n->members[i].peer = NULL;
-    }
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
+        release(&n->members[i]);
 }
 
 void node_members_connect(struct node *n)
 {
-    for (unsigned i = 0; i < n->member_count; i++)
-        if (n->members[i].peer && !rpc_peer_connected(n->members[i].peer))
-            rpc_peer_send(n->members[i].peer, METHOD_RAFT, SLICE(NULL, 0), SLICE(NULL, 0));
+    unsigned at = 0;
+    for (struct member *m; (m = node_member_next(n, &at));)
+        if (!rpc_peer_connected(m->peer))
+            rpc_peer_send(m->peer, METHOD_RAFT, SLICE(NULL, 0), SLICE(NULL, 0));
 }
 
 bool node_members_connected(const struct node *n)
 {
-    for (unsigned i = 0; i < n->member_count; i++)
-        if (n->members[i].peer && (!rpc_peer_connected(n->members[i].peer) || n->members[i].inbound == 0))
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++) {
+        const struct member *m = &n->members[i];
+        if (m->current && m->peer && (!rpc_peer_connected(m->peer) || m->inbound == 0))
             return false;
+    }
     return true;
 }
 
-struct member *node_member(struct node *n, uint32_t id)
-{
-    for (unsigned i = 0; i < n->member_count; i++)
-        if (n->members[i].id == id)
-            return &n->members[i];
-    return NULL;
-}
+/* ---- messages ---- */
 
 bool node_is_unreachable(const struct node *n, uint32_t id)
 {
@@ -173,75 +309,37 @@ void node_ignore(struct node *n, const uint32_t *ids, unsigned count)
     for (unsigned i = 0; i < count; i++)
         if (!node_is_unreachable(n, ids[i]) && n->unreachable_count < LIMIT_NODES)
             n->unreachable[n->unreachable_count++] = ids[i];
-    log_info("raft messages of %u members are ignored", n->unreachable_count);
+    log_info("messages of %u members are ignored", n->unreachable_count);
 }
 
-void node_send(struct node *n, const struct raft_message *m, bool hold)
+void node_send(void *context, const struct replica_message *m)
 {
+    struct node *n = context;
     struct member *to = node_member(n, m->to);
-    if (!to || !to->peer || n->crashed || n->fault.text[0])
+    if (!to || !to->peer || n->crashed)
         return;
     struct slice message, payload;
     arena_reset(&n->send_arena);
-    wire_raft_encode(m, &n->send_arena, &message, &payload);
-    if (!hold) {
-        rpc_peer_send(to->peer, METHOD_RAFT, message, payload);
-        return;
-    }
-    struct held_message *held = MEM_NEW(struct held_message);
-    held->sequence = n->persist_pushed;
-    held->to = m->to;
-    bytes_append(&held->message, message);
-    bytes_append(&held->payload, payload);
-    list_push_back(&n->held_messages, &held->link);
+    wire_replica_encode(m, &n->send_arena, &message, &payload);
+    rpc_peer_send(to->peer, METHOD_RAFT, message, payload);
 }
 
-static void held_free(struct held_message *held)
-{
-    bytes_free(&held->message);
-    bytes_free(&held->payload);
-    free(held);
-}
-
-void node_messages_persisted(struct node *n)
-{
-    while (!list_empty(&n->held_messages)) {
-        struct held_message *held = container_of(list_first(&n->held_messages), struct held_message, link);
-        if (held->sequence > n->persist_done)
-            return;
-        list_remove(&held->link);
-        struct member *to = node_member(n, held->to);
-        if (!n->crashed)
-            rpc_peer_send(to->peer, METHOD_RAFT, bytes_slice(&held->message), bytes_slice(&held->payload));
-        held_free(held);
-    }
-}
-
-void node_drop_held_messages(struct node *n)
-{
-    for (struct list_node *node; (node = list_pop_front(&n->held_messages));)
-        held_free(container_of(node, struct held_message, link));
-}
-
-/* Of a member's connection only, and only what it says of itself. */
+/* Of a node's connection only, and only what it says of itself. An empty message just keeps the connection. */
 void node_receive(struct node *n, struct rpc_request *request)
 {
-    struct raft_message m;
+    struct replica_message m;
     struct err_text why;
     uint32_t from = (uint32_t)request->conn_tag;
-    bool usable = request->oneway && n->raft && !n->crashed && !n->fault.text[0];
-    if (usable && (request->conn_tag >> 32 != WIRE_ROLE_NODE || !node_member(n, from))) {
-        log_warn("a raft message of node %u, which is not a member, is ignored", from);
-    } else if (usable && !node_is_unreachable(n, from)) {
-        enum err e = wire_raft_decode(request->message, request->payload, &request->arena, &m, &why);
+    const struct member *member = request->conn_tag >> 32 == WIRE_ROLE_NODE ? node_member(n, from) : NULL;
+    bool usable = request->oneway && request->message.size > 0 && n->replica && !n->crashed;
+    if (usable && member && !node_is_unreachable(n, from)) {
+        enum err e = wire_replica_decode(request->message, request->payload, &request->arena, &m, &why);
         if (e == ERR_OK && (m.from != from || m.to != n->config.id))
             e = err_explain(&why, ERR_WRONG_NODE, "from %u to %u, but it came from %u", m.from, m.to, from);
-        if (e == ERR_OK) {
-            struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &m};
-            (void)!node_step(n, &event);
-        } else {
-            log_warn("a raft message of member %u is refused: %s", from, why.text);
-        }
+        if (e == ERR_OK)
+            replica_receive(n->replica, &m, member->identity);
+        else
+            log_warn("a message of member %u is refused: %s", from, why.text);
     }
     if (request->oneway)
         rpc_release(request);

@@ -27,18 +27,24 @@ void node_registry_load(struct node *n)
     struct meta_query_reply reply;
     block_registry_clear(&n->registry);
     n->registry_complaint[0] = 0;
-    if (meta_initialised(n->meta) && meta_query(n->meta, &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
+    if (meta_initialised(replica_meta(n->replica)) && meta_query(replica_meta(n->replica), &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
         for (unsigned i = 0; i < reply.cluster.server_count; i++)
             block_registry_registered(&n->registry, &reply.cluster.servers[i]);
     arena_free(&arena);
 }
 
-static void register_done(struct node *n, void *context, enum err status, const struct meta_reply *reply)
+struct registration {
+    struct node *node;
+    uint32_t id;
+};
+
+static void register_done(void *context, enum err status, const struct meta_reply *reply)
 {
-    uint32_t id = (uint32_t)(uintptr_t)context;
-    block_registry_settled(&n->registry, id);
+    struct registration *r = context;
+    block_registry_settled(&r->node->registry, r->id);
     if (status == ERR_OK && reply->status != ERR_OK)
-        log_warn("block server %u can't be registered: %s", id, err_message(reply->status));
+        log_warn("block server %u can't be registered: %s", r->id, err_message(reply->status));
+    free(r);
 }
 
 /* The same complaint comes with every report: said once. */
@@ -54,7 +60,7 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
                               struct err_text *why)
 {
     struct rpc_address parsed;
-    if (!meta_initialised(n->meta))
+    if (!meta_initialised(replica_meta(n->replica)))
         return err_explain(why, ERR_NO_LEADER, "the cluster is just being initialised");
     TRY(rpc_address_parse(address, &parsed, why));
     struct block_report report = {info->blocks, info->block_bytes, info->disk_total, info->disk_free};
@@ -69,7 +75,9 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
     if (registers) {
         log_info("block server %u at %s, %llu MiB, is to be registered", c.block_server.id, c.block_server.address,
                  (unsigned long long)c.block_server.weight);
-        node_propose_own(n, &c, register_done, (void *)(uintptr_t)c.block_server.id);
+        struct registration *r = MEM_NEW(struct registration);
+        *r = (struct registration){.node = n, .id = c.block_server.id};
+        replica_propose_own(n->replica, &c, register_done, r);
     }
     return ERR_OK;
 }
@@ -86,7 +94,7 @@ static void on_polled(void *context, const struct rpc_response *response)
     struct polled_server *s = context;
     struct node *n = s->node;
     s->under_way = false;
-    if (!n->leader_ready || n->crashed || n->stopping || n->fault.text[0])
+    if (!n->leader_ready || !node_in_service(n))
         return;
     struct arena arena = {0};
     struct wire_block_info info;

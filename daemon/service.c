@@ -8,7 +8,7 @@
 
 enum err service_state(const struct node *n)
 {
-    if (n->crashed)
+    if (n->crashed || n->no_space.text[0])
         return ERR_CRASHED;
     /* A fault is this node's own: clients are to go on with another one. */
     if (n->fault.text[0] || n->stopping)
@@ -27,6 +27,7 @@ void service_refuse(struct node *n, struct rpc_request *request, enum err status
     snprintf(sentence, sizeof sentence, "node %u: %s", n->config.id,
              text               ? text
              : n->fault.text[0] ? n->fault.text
+             : n->no_space.text[0] ? n->no_space.text
                                 : err_message(status));
     struct wire_error error = {.text = slice_str(sentence)};
     if (status == ERR_NOT_LEADER && n->leader != 0 && n->leader != n->config.id) {
@@ -81,7 +82,7 @@ void service_on_request(void *context, struct rpc_request *request)
         node_receive(n, request);
     else if (request->oneway)
         rpc_release(request);
-    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_UNREACHABLE)
+    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_MEMBERS)
         service_admin(n, request);
     else if (state != ERR_OK)
         service_refuse(n, request, state, NULL);

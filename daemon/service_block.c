@@ -113,7 +113,7 @@ static void on_work_done(uv_work_t *work, int cancelled)
     CHECK(cancelled == 0);
     n->block_work_count--;
     n->block_bytes_in_flight -= w->charged_bytes;
-    enum err state = n->crashed ? ERR_CRASHED : w->status;
+    enum err state = n->crashed || n->no_space.text[0] ? ERR_CRASHED : w->status;
     struct bytes payload = w->payload; /* w is gone with the request */
     if (state == ERR_OK)
         rpc_reply(w->request, ERR_OK, w->message, &payload);

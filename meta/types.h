@@ -195,6 +195,7 @@ struct meta_query {
     uint64_t offset, length;
     unsigned max_count; /* <= LIMIT_READDIR_ENTRIES or LIMIT_LAYOUT_EXTENTS; 0: that limit */
     bool with_attr;     /* READDIR: attributes of each entry (readdirplus) */
+    bool any_member;    /* a follower may answer, from its own state, when it has made sure that it is new enough */
 };
 
 struct meta_dirent {

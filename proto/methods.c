@@ -35,6 +35,8 @@ const char *rpc_method_name(unsigned method)
         return "ADMIN_HEARTBEAT";
     case METHOD_ADMIN_UNREACHABLE:
         return "ADMIN_UNREACHABLE";
+    case METHOD_ADMIN_MEMBERS:
+        return "ADMIN_MEMBERS";
     }
     return "UNKNOWN";
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 enum rpc_method {
-    /* Between metastore members; ONEWAY. Message wire_raft.h, payload: the entries. */
+    /* Between metastore members; ONEWAY. Message wire_replica.h; entries, manifests and pieces in the payload. */
     METHOD_RAFT = 1,
 
     /* Served by the leader; others answer NOT_LEADER with a hint. wire_meta.h */
@@ -17,7 +17,8 @@ enum rpc_method {
     METHOD_BLOCK_SYNC,     /* empty -> struct wire_block_ack: all that was put before is durable */
     METHOD_BLOCK_INFO,     /* empty -> struct wire_block_info */
 
-    /* From a block server to the leader, every few seconds: registers it and reports space. wire_block_info -> empty */
+    /* From a block server to the leader, every few seconds: registers it and reports space. wire_block_info ->
+     * wire_members */
     METHOD_BLOCK_REPORT = 48,
 
     /* Administration; served by every node, crashed or not. wire_admin.h */
@@ -26,7 +27,8 @@ enum rpc_method {
     METHOD_ADMIN_RESTORE,    /* empty -> empty */
     METHOD_ADMIN_LEADER,     /* empty -> empty: this node shall become leader; answered when it is */
     METHOD_ADMIN_HEARTBEAT,  /* empty -> empty: one round of replication, if leader */
-    METHOD_ADMIN_UNREACHABLE /* struct wire_admin_nodes -> empty: ignore raft messages from these ids, in addition to
-                                those ignored already; an empty list clears it */
+    METHOD_ADMIN_UNREACHABLE, /* struct wire_admin_nodes -> empty: ignore messages from these ids, in addition to those
+                                 ignored already; an empty list clears it */
+    METHOD_ADMIN_MEMBERS      /* struct wire_admin_member_change -> empty (REJOIN: wire_admin_rejoined); of the leader */
 };
 const char *rpc_method_name(unsigned method);

@@ -41,6 +41,52 @@ enum err wire_admin_crash_decode(struct slice s, struct arena *a, struct wire_ad
     return ERR_OK;
 }
 
+struct slice wire_admin_member_change_encode(const struct wire_admin_member_change *c, struct arena *a)
+{
+    Surf__AdminMemberChange m = SURF__ADMIN_MEMBER_CHANGE__INIT;
+    m.kind = c->kind;
+    m.id = c->id;
+    m.address = wire_binary_of(c->address);
+    if (c->kind == WIRE_MEMBER_REJOIN)
+        m.identity = wire_binary(c->identity, sizeof c->identity);
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_member_change_decode(struct slice s, struct arena *a, struct wire_admin_member_change *ret,
+                                         struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminMemberChange, surf__admin_member_change, "member change", s, WIRE_SMALL_BYTES, a, m);
+    TRY(wire_check_range("member change.kind", m->kind, WIRE_MEMBER_ADD, WIRE_MEMBER_REJOIN, why));
+    TRY(wire_check_range("member change.id", m->id, 1, UINT16_MAX, why));
+    bool placed = m->kind == WIRE_MEMBER_ADD || m->kind == WIRE_MEMBER_REJOIN;
+    if (placed)
+        TRY(wire_check_address("member change.address", wire_slice(m->address), why));
+    else
+        TRY(wire_check_size("member change.address", wire_slice(m->address), 0, 0, why));
+    size_t identity_bytes = m->kind == WIRE_MEMBER_REJOIN ? 16 : 0;
+    TRY(wire_check_size("member change.identity", wire_slice(m->identity), identity_bytes, identity_bytes, why));
+    *ret = (struct wire_admin_member_change){
+        .kind = (enum wire_member_change_kind)m->kind, .id = m->id, .address = wire_slice(m->address)};
+    if (identity_bytes > 0)
+        memcpy(ret->identity, m->identity.data, sizeof ret->identity);
+    return ERR_OK;
+}
+
+struct slice wire_admin_rejoined_encode(const struct wire_admin_rejoined *r, struct arena *a)
+{
+    Surf__AdminRejoined m = SURF__ADMIN_REJOINED__INIT;
+    m.was_voter = r->was_voter;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_rejoined_decode(struct slice s, struct arena *a, struct wire_admin_rejoined *ret,
+                                    struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminRejoined, surf__admin_rejoined, "rejoined", s, WIRE_SMALL_BYTES, a, m);
+    ret->was_voter = m->was_voter;
+    return ERR_OK;
+}
+
 struct slice wire_admin_nodes_encode(const struct wire_admin_nodes *q, struct arena *a)
 {
     CHECK(q->count <= LIMIT_NODES);
@@ -83,6 +129,8 @@ static void peers_fill(Surf__AdminState *m, const struct wire_admin_state *q, st
         peers[i].voter = q->peers[i].voter;
         peers[i].active = q->peers[i].active;
         peers[i].match = q->peers[i].match;
+        peers[i].old_voter = q->peers[i].old_voter;
+        peers[i].needs_snapshot = q->peers[i].needs_snapshot;
     }
 }
 
@@ -184,6 +232,16 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.block_bytes = q->block_bytes;
     m.disk_total = q->disk_total;
     m.disk_free = q->disk_free;
+    m.suspended = wire_binary_cut(q->suspended, WIRE_TEXT_BYTES);
+    m.removed = q->removed;
+    m.config_pending = q->config_pending;
+    m.config_index = q->config_index;
+    m.snapshot_index = q->snapshot_index;
+    m.snapshot_bytes = q->snapshot_bytes;
+    m.snapshot_total_bytes = q->snapshot_total_bytes;
+    m.snapshot_from = q->snapshot_from;
+    m.snapshots_installed = q->snapshots_installed;
+    m.hashes_compared = q->hashes_compared;
     return wire_pack(&m.base, a);
 }
 
@@ -205,7 +263,9 @@ static enum err peers_read(const Surf__AdminState *m, struct arena *a, struct wi
                                             .address = wire_slice(from->address),
                                             .voter = from->voter,
                                             .active = from->active,
-                                            .match = from->match};
+                                            .match = from->match,
+                                            .old_voter = from->old_voter,
+                                            .needs_snapshot = from->needs_snapshot};
         TRY(wire_check_range("state.peer.id", from->id, 1, UINT32_MAX, why));
         TRY(address_check("state.peer.address", peers[i].address, why));
     }
@@ -283,6 +343,7 @@ static enum err scalars_check(const Surf__AdminState *m, struct err_text *why)
     TRY(address_check("state.address", wire_slice(m->address), why));
     TRY(wire_check_size("state.version", wire_slice(m->version), 0, VERSION_BYTES, why));
     TRY(wire_check_size("state.fault", wire_slice(m->fault), 0, WIRE_TEXT_BYTES, why));
+    TRY(wire_check_size("state.suspended", wire_slice(m->suspended), 0, WIRE_TEXT_BYTES, why));
     TRY(wire_check_range("state.roles", m->roles, 0, ROLES_ALL, why));
     TRY(wire_check_range("state.role", m->role, RAFT_FOLLOWER, RAFT_LEADER, why));
     if (m->cluster_id.len > 0)
@@ -326,6 +387,16 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .block_bytes = m->block_bytes,
         .disk_total = m->disk_total,
         .disk_free = m->disk_free,
+        .suspended = wire_slice(m->suspended),
+        .removed = m->removed,
+        .config_pending = m->config_pending,
+        .config_index = m->config_index,
+        .snapshot_index = m->snapshot_index,
+        .snapshot_bytes = m->snapshot_bytes,
+        .snapshot_total_bytes = m->snapshot_total_bytes,
+        .snapshot_from = m->snapshot_from,
+        .snapshots_installed = m->snapshots_installed,
+        .hashes_compared = m->hashes_compared,
     };
     if (q->has_cluster_id)
         memcpy(q->cluster_id, m->cluster_id.data, sizeof q->cluster_id);

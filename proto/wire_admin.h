@@ -17,7 +17,9 @@ struct wire_admin_state_query {
 struct wire_admin_peer {
     uint32_t id;
     struct slice address;
-    bool voter, active; /* active and match: as the leader sees it */
+    bool voter, active; /* active, match, needs_snapshot: as the leader sees it */
+    bool old_voter;     /* while a change of members is under way: of the outgoing configuration */
+    bool needs_snapshot;
     uint64_t match;
 };
 struct wire_admin_log_entry {
@@ -46,7 +48,8 @@ struct wire_admin_state {
     uint8_t cluster_id[16];
     uint32_t pid;
     int64_t uptime_ns;
-    struct slice fault; /* why the node is out of service by itself; empty: it isn't */
+    struct slice fault;     /* why the node is out of service for good; empty: it isn't */
+    struct slice suspended; /* why it is out of service for a while, as when its disk is full; empty: it isn't */
     /* metastore role */
     enum raft_role role;
     bool election_manual;
@@ -58,7 +61,14 @@ struct wire_admin_state {
     uint64_t inodes, file_bytes;         /* of the applied state */
     const struct wire_admin_peer *peers; /* all members, this one too */
     unsigned peer_count;
-    const uint32_t *unreachable; /* ids whose raft messages this node ignores */
+    bool removed;        /* this member was removed from the metastore */
+    bool config_pending; /* a change of members is under way */
+    uint64_t config_index;
+    /* A snapshot that this member receives; total 0: none. */
+    uint64_t snapshot_index, snapshot_bytes, snapshot_total_bytes;
+    uint32_t snapshot_from;
+    uint64_t snapshots_installed, hashes_compared; /* since the start; states of other members with this leader's */
+    const uint32_t *unreachable;                   /* ids whose raft messages this node ignores */
     unsigned unreachable_count;
     const struct wire_admin_log_entry *log;
     unsigned log_count;
@@ -78,6 +88,29 @@ struct wire_admin_nodes {
     unsigned count;
 };
 
+enum wire_member_change_kind {
+    WIRE_MEMBER_ADD = 1,
+    WIRE_MEMBER_PROMOTE,
+    WIRE_MEMBER_DEMOTE,
+    WIRE_MEMBER_REMOVE,
+    WIRE_MEMBER_REJOIN /* of a node that lost its data, for itself */
+};
+struct wire_admin_member_change {
+    enum wire_member_change_kind kind;
+    uint32_t id;
+    struct slice address; /* ADD, REJOIN: HOST:PORT; else empty */
+    uint8_t identity[16]; /* REJOIN; else zero */
+};
+struct wire_admin_rejoined { /* the answer to REJOIN */
+    bool was_voter;
+};
+
+struct slice wire_admin_member_change_encode(const struct wire_admin_member_change *c, struct arena *a);
+enum err wire_admin_member_change_decode(struct slice s, struct arena *a, struct wire_admin_member_change *ret,
+                                         struct err_text *why) MUST_USE;
+struct slice wire_admin_rejoined_encode(const struct wire_admin_rejoined *r, struct arena *a);
+enum err wire_admin_rejoined_decode(struct slice s, struct arena *a, struct wire_admin_rejoined *ret,
+                                    struct err_text *why) MUST_USE;
 struct slice wire_admin_state_query_encode(const struct wire_admin_state_query *q, struct arena *a);
 enum err wire_admin_state_query_decode(struct slice s, struct arena *a, struct wire_admin_state_query *ret,
                                        struct err_text *why) MUST_USE;

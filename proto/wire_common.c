@@ -16,6 +16,9 @@ struct slice wire_hello_encode(const struct wire_hello *h, struct arena *a)
     if (h->has_cluster_id)
         m.cluster_id = wire_binary(h->cluster_id, sizeof h->cluster_id);
     m.name = wire_binary_of(h->name);
+    if (h->role == WIRE_ROLE_NODE)
+        m.identity = wire_binary(h->identity, sizeof h->identity);
+    m.address = wire_binary_of(h->address);
     return wire_pack(&m.base, a);
 }
 
@@ -30,6 +33,10 @@ enum err wire_hello_decode(struct slice s, struct arena *a, struct wire_hello *r
     if (m->cluster_id.len > 0)
         TRY(wire_check_size("hello.cluster_id", wire_slice(m->cluster_id), 16, 16, why));
     TRY(wire_check_size("hello.name", wire_slice(m->name), 0, HELLO_NAME_BYTES, why));
+    if (m->identity.len > 0)
+        TRY(wire_check_size("hello.identity", wire_slice(m->identity), 16, 16, why));
+    if (m->address.len > 0 && !wire_address_valid(wire_slice(m->address)))
+        return wire_refuse("hello.address size", m->address.len, "that of a HOST:PORT", why);
 
     *ret = (struct wire_hello){
         .role = (enum wire_hello_role)m->role,
@@ -38,9 +45,44 @@ enum err wire_hello_decode(struct slice s, struct arena *a, struct wire_hello *r
         .node_id = m->node_id,
         .has_cluster_id = m->cluster_id.len > 0,
         .name = wire_slice(m->name),
+        .address = wire_slice(m->address),
     };
+    if (m->identity.len > 0)
+        memcpy(ret->identity, m->identity.data, sizeof ret->identity);
     if (ret->has_cluster_id)
         memcpy(ret->cluster_id, m->cluster_id.data, sizeof ret->cluster_id);
+    return ERR_OK;
+}
+
+struct slice wire_members_encode(const struct wire_members *m, struct arena *a)
+{
+    CHECK(m->count <= LIMIT_NODES);
+    Surf__Members wire = SURF__MEMBERS__INIT;
+    uint32_t ids[LIMIT_NODES];
+    ProtobufCBinaryData addresses[LIMIT_NODES];
+    for (unsigned i = 0; i < m->count; i++) {
+        ids[i] = m->list[i].id;
+        addresses[i] = wire_binary_of(m->list[i].address);
+    }
+    wire.n_id = wire.n_address = m->count;
+    wire.id = ids, wire.address = addresses;
+    return wire_pack(&wire.base, a);
+}
+
+enum err wire_members_decode(struct slice s, struct arena *a, struct wire_members *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__Members, surf__members, "members", s, WIRE_SMALL_BYTES, a, m);
+    struct wire_members members = {.count = (unsigned)m->n_id};
+    TRY(wire_check_count("members.id", m->n_id, 0, LIMIT_NODES, why));
+    TRY(wire_check_count("members.address", m->n_address, m->n_id, m->n_id, why));
+    for (unsigned i = 0; i < members.count; i++) {
+        TRY(wire_check_range("members.id", m->id[i], 1, UINT32_MAX, why));
+        members.list[i].id = m->id[i];
+        members.list[i].address = wire_slice(m->address[i]);
+        if (!wire_address_valid(members.list[i].address))
+            return wire_refuse("members.address size", members.list[i].address.size, "that of a HOST:PORT", why);
+    }
+    *ret = members;
     return ERR_OK;
 }
 

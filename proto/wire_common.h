@@ -20,10 +20,23 @@ struct wire_hello {
     uint32_t node_id;    /* of a node; else 0 */
     bool has_cluster_id; /* a node knows it once META_INIT was applied; a client once it has asked */
     uint8_t cluster_id[16];
-    struct slice name; /* for log lines; <= 255 bytes */
+    struct slice name;    /* for log lines; <= 255 bytes */
+    uint8_t identity[16]; /* of a node's data directory; zero: not told */
+    struct slice address; /* HOST:PORT where others reach a node; empty: not told */
 };
 struct slice wire_hello_encode(const struct wire_hello *h, struct arena *a);
 enum err wire_hello_decode(struct slice s, struct arena *a, struct wire_hello *ret, struct err_text *why) MUST_USE;
+
+/* The metastore's members, in the order of their ids. */
+struct wire_members {
+    unsigned count; /* <= LIMIT_NODES */
+    struct {
+        uint32_t id;
+        struct slice address;
+    } list[LIMIT_NODES];
+};
+struct slice wire_members_encode(const struct wire_members *m, struct arena *a);
+enum err wire_members_decode(struct slice s, struct arena *a, struct wire_members *ret, struct err_text *why) MUST_USE;
 
 #define WIRE_TEXT_BYTES 1023u /* text for people: longer ones are cut by the encoder */
 

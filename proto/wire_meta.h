@@ -27,6 +27,7 @@ struct wire_keepalive {
 struct wire_keepalive_reply {
     uint64_t map_version; /* of META_QUERY_CLUSTER */
     uint32_t session_timeout_ms;
+    struct wire_members members;
 };
 struct slice wire_keepalive_encode(const struct wire_keepalive *k, struct arena *a);
 enum err wire_keepalive_decode(struct slice s, struct arena *a, struct wire_keepalive *ret,

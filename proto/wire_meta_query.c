@@ -27,6 +27,7 @@ struct slice wire_meta_query_encode(const struct meta_query *q, struct arena *a)
     m.length = q->length;
     m.max_count = q->max_count;
     m.with_attr = q->with_attr;
+    m.any_member = q->any_member;
     return wire_pack(&m.base, a);
 }
 
@@ -53,6 +54,7 @@ enum err wire_meta_query_decode(struct slice s, struct arena *a, struct meta_que
         .length = MIN(m->length, META_SIZE_MAX - m->offset), /* so that no sum of the two overflows */
         .max_count = m->max_count,
         .with_attr = m->with_attr,
+        .any_member = m->any_member,
     };
     return ERR_OK;
 }

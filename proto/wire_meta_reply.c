@@ -71,6 +71,7 @@ struct slice wire_keepalive_reply_encode(const struct wire_keepalive_reply *k, s
     Surf__KeepaliveReply m = SURF__KEEPALIVE_REPLY__INIT;
     m.map_version = k->map_version;
     m.session_timeout_ms = k->session_timeout_ms;
+    m.members = wire_binary_of(wire_members_encode(&k->members, a));
     return wire_pack(&m.base, a);
 }
 
@@ -78,6 +79,9 @@ enum err wire_keepalive_reply_decode(struct slice s, struct arena *a, struct wir
                                      struct err_text *why)
 {
     WIRE_UNPACK(Surf__KeepaliveReply, surf__keepalive_reply, "keepalive reply", s, WIRE_SMALL_BYTES, a, m);
-    *ret = (struct wire_keepalive_reply){.map_version = m->map_version, .session_timeout_ms = m->session_timeout_ms};
+    struct wire_members members;
+    TRY(wire_members_decode(wire_slice(m->members), a, &members, why));
+    *ret = (struct wire_keepalive_reply){
+        .map_version = m->map_version, .session_timeout_ms = m->session_timeout_ms, .members = members};
     return ERR_OK;
 }

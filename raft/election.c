@@ -34,7 +34,7 @@ static void forget_votes(struct raft *r)
 static void ask_votes(struct raft *r, enum raft_message_type type, uint64_t term)
 {
     for (unsigned i = 0; i < r->peer_count; i++) {
-        if (!r->peers[i].voter)
+        if (!r->peers[i].voter && !r->peers[i].old_voter)
             continue;
         struct raft_message *m = core_message(r, type, r->peers[i].id);
         m->term = term;
@@ -49,9 +49,9 @@ static void ask_votes(struct raft *r, enum raft_message_type type, uint64_t term
 void core_start_election(struct raft *r)
 {
     core_reset_election(r);
-    if (!r->is_voter)
+    if (!core_votes(r))
         return;
-    if (r->quorum == 1) {
+    if (core_is_alone(r)) {
         core_campaign(r, false);
         return;
     }
@@ -64,7 +64,7 @@ void core_start_election(struct raft *r)
 
 void core_campaign(struct raft *r, bool force)
 {
-    CHECK(r->is_voter && r->role != RAFT_LEADER);
+    CHECK(core_votes(r) && r->role != RAFT_LEADER);
     r->role = RAFT_CANDIDATE;
     r->leader = 0;
     r->hard = (struct raft_hard_state){.term = r->hard.term + 1, .vote = r->options.id};
@@ -74,22 +74,18 @@ void core_campaign(struct raft *r, bool force)
     ask_votes(r, RAFT_MSG_VOTE, r->hard.term);
 }
 
-static unsigned count_granted(const struct raft *r)
+static bool has_granted(const struct raft *r, const struct core_peer *p)
 {
-    unsigned granted = 0;
-    for (unsigned i = 0; i < r->peer_count; i++)
-        granted += r->peers[i].voter && r->peers[i].granted;
-    return granted;
+    (void)r;
+    return p->granted;
 }
 
 void core_count_votes(struct raft *r)
 {
     /* Our own vote counts when it is on disk (P8). */
     bool own = r->hard_durable.term == r->hard.term && r->hard_durable.vote == r->options.id;
-#ifdef RAFT_PLANT_VOTE_BEFORE_SYNC /* a bug for the simulator to find; never in a build that is used */
-    own = true;
-#endif
-    if (r->role == RAFT_CANDIDATE && own && count_granted(r) + 1 >= r->quorum)
+    own = own || PLANTED(RAFT_VOTE_BEFORE_SYNC);
+    if (r->role == RAFT_CANDIDATE && core_has_quorum(r, own, has_granted))
         core_lead(r);
 }
 
@@ -102,6 +98,8 @@ bool core_is_bound(const struct raft *r)
 {
     if (!core_is_auto(r))
         return false;
+    if (PLANTED(RAFT_LEASE_FORGOTTEN))
+        return r->leader != 0 && r->now_ns - r->leader_heard_ns < r->options.election_timeout_ns;
     if (r->role == RAFT_LEADER || r->now_ns < r->no_vote_until_ns)
         return true;
     return r->leader_heard_ns != INT64_MIN && r->now_ns - r->leader_heard_ns < r->options.election_timeout_ns;
@@ -114,7 +112,7 @@ static bool must_refuse(const struct raft *r, const struct raft_message *m)
 
 void core_on_prevote(struct raft *r, const struct raft_message *m)
 {
-    bool grant = m->term > r->hard.term && r->is_voter && is_up_to_date(r, m) && !must_refuse(r, m);
+    bool grant = m->term > r->hard.term && is_up_to_date(r, m) && !must_refuse(r, m);
     struct raft_message *reply = core_message(r, RAFT_MSG_PREVOTE_REPLY, m->from);
     reply->reject = !grant;
     if (grant)
@@ -128,7 +126,7 @@ void core_on_vote(struct raft *r, const struct raft_message *m)
             return; /* not even its term is taken over */
         core_become_follower(r, m->term, 0);
     }
-    bool grant = m->term == r->hard.term && r->is_voter && (r->hard.vote == 0 || r->hard.vote == m->from) &&
+    bool grant = m->term == r->hard.term && (r->hard.vote == 0 || r->hard.vote == m->from) &&
                  r->role == RAFT_FOLLOWER && is_up_to_date(r, m) && !must_refuse(r, m);
     if (grant) {
         r->hard.vote = m->from;
@@ -136,10 +134,7 @@ void core_on_vote(struct raft *r, const struct raft_message *m)
     }
     struct raft_message *reply = core_message(r, RAFT_MSG_VOTE_REPLY, m->from);
     reply->reject = !grant;
-    reply->after_persist = true;
-#ifdef RAFT_PLANT_VOTE_BEFORE_SYNC
-    reply->after_persist = false;
-#endif
+    reply->after_persist = !PLANTED(RAFT_VOTE_BEFORE_SYNC);
 }
 
 static void note_vote(struct raft *r, const struct raft_message *m)
@@ -162,6 +157,6 @@ void core_on_prevote_reply(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_PRE_CANDIDATE || (!m->reject && m->term != r->hard.term + 1))
         return;
     note_vote(r, m);
-    if (count_granted(r) + 1 >= r->quorum)
+    if (core_has_quorum(r, true, has_granted))
         core_campaign(r, false);
 }

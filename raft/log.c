@@ -207,6 +207,17 @@ static void drop_first(struct raft_log *l)
     l->first++;
 }
 
+void raft_log_reset(struct raft_log *l, uint64_t index, uint64_t term)
+{
+    for (uint64_t i = l->first; i <= l->last; i++)
+        drop_data(raft_log_at(l, i));
+    l->at = 0;
+    l->bytes = l->open_bytes = 0;
+    l->compacted = l->last = l->applied = l->persisted = l->given = index;
+    l->compacted_term = l->last_term = l->before_term = term;
+    l->first = index + 1;
+}
+
 void raft_log_compact(struct raft_log *l, uint64_t index, uint64_t term)
 {
     CHECK(index >= l->compacted && index <= l->applied);

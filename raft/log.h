@@ -51,6 +51,8 @@ void raft_log_append(struct raft_log *l, uint64_t term, enum raft_entry_type typ
 /* Makes `after`, whose term is after_term, the last entry. Not below applied. */
 void raft_log_truncate(struct raft_log *l, uint64_t after, uint64_t after_term);
 void raft_log_applied(struct raft_log *l, uint64_t index);
+/* Empty, as if compacted up to an entry that it need not hold; all that is said of it is durable and applied. */
+void raft_log_reset(struct raft_log *l, uint64_t index, uint64_t term);
 void raft_log_compact(struct raft_log *l, uint64_t index, uint64_t term);
 /* Drops from memory what is applied, durable and over cache_bytes. */
 void raft_log_evict(struct raft_log *l);

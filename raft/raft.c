@@ -19,22 +19,8 @@ bool core_is_auto(const struct raft *r)
 
 static enum err check_options(const struct raft_options *o, struct err_text *why)
 {
-    const struct raft_config *c = &o->config;
-    bool member = false;
-    if (c->voter_count == 0 || c->voter_count > LIMIT_NODES || c->learner_count > LIMIT_NODES - c->voter_count)
-        return err_explain(why, ERR_CONFIG, "%u voters and %u learners: from 1 to %u in all", c->voter_count,
-                           c->learner_count, LIMIT_NODES);
-    for (unsigned i = 0; i < c->voter_count + c->learner_count; i++) {
-        uint32_t id = i < c->voter_count ? c->voters[i] : c->learners[i - c->voter_count];
-        if (id == 0)
-            return err_explain(why, ERR_CONFIG, "member id 0");
-        for (unsigned k = 0; k < i; k++)
-            if ((k < c->voter_count ? c->voters[k] : c->learners[k - c->voter_count]) == id)
-                return err_explain(why, ERR_CONFIG, "member %u is there twice", id);
-        member = member || id == o->id;
-    }
-    if (!member)
-        return err_explain(why, ERR_CONFIG, "this node, %u, is not a member", o->id);
+    if (o->id == 0)
+        return err_explain(why, ERR_CONFIG, "member id 0");
     if (o->heartbeat_ns <= 0 || o->heartbeat_ns > o->election_timeout_ns / 3)
         return err_explain(why, ERR_CONFIG,
                            "heartbeat of %lld ns: must be at most a third of the election time-out, %lld ns",
@@ -42,20 +28,6 @@ static enum err check_options(const struct raft_options *o, struct err_text *why
     if (o->lease_drift_ns < 0 || o->lease_drift_ns >= o->election_timeout_ns)
         return err_explain(why, ERR_CONFIG, "lease drift margin of %lld ns", (long long)o->lease_drift_ns);
     return ERR_OK;
-}
-
-static void add_peers(struct raft *r)
-{
-    const struct raft_config *c = &r->options.config;
-    for (unsigned i = 0; i < c->voter_count + c->learner_count; i++) {
-        bool voter = i < c->voter_count;
-        uint32_t id = voter ? c->voters[i] : c->learners[i - c->voter_count];
-        if (id == r->options.id)
-            r->is_voter = voter;
-        else
-            r->peers[r->peer_count++] = (struct core_peer){.id = id, .voter = voter};
-    }
-    r->quorum = c->voter_count / 2 + 1;
 }
 
 enum err raft_open(const struct raft_options *options, const struct raft_restart *restart,
@@ -74,13 +46,18 @@ enum err raft_open(const struct raft_options *options, const struct raft_restart
     r->hard = r->hard_given = r->hard_durable = restart->hard;
     r->committed = r->applying = restart->applied_index;
     r->leader_heard_ns = INT64_MIN;
-    add_peers(r);
+    core_config_start(r, restart->config_index, &restart->config);
+    e = core_config_scan(r);
+    if (e != ERR_OK) {
+        raft_close(r);
+        return err_explain(why, e, "the log can't be read: %s", err_message(e));
+    }
     /* A lease that rests on an acknowledgement from before the restart lasts for less than one minimum election
      * time-out after it; until then no vote may help to elect another leader. */
     r->no_vote_until_ns =
-        restart->fresh || !core_is_auto(r) || r->quorum == 1 ? INT64_MIN : now_ns + options->election_timeout_ns;
+        restart->fresh || !core_is_auto(r) || core_is_alone(r) ? INT64_MIN : now_ns + options->election_timeout_ns;
     core_reset_election(r);
-    if (r->quorum == 1)
+    if (core_is_alone(r))
         r->election_deadline_ns = now_ns;
     r->told_role = r->role;
     r->told_term = r->hard.term;
@@ -97,6 +74,8 @@ void raft_close(struct raft *r)
     free(r->messages);
     free(r->results);
     free(r->reads);
+    free(r->forwards);
+    free(r->configs);
     free(r);
 }
 
@@ -120,29 +99,16 @@ struct raft_message *core_message(struct raft *r, enum raft_message_type type, u
     return m;
 }
 
-uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(const struct core_peer *p))
-{
-    uint64_t values[LIMIT_NODES];
-    unsigned count = 0;
-    if (r->is_voter)
-        values[count++] = own;
-    for (unsigned i = 0; i < r->peer_count; i++)
-        if (r->peers[i].voter)
-            values[count++] = of(&r->peers[i]);
-    for (unsigned i = 1; i < count; i++) /* insertion sort, largest first */
-        for (unsigned k = i; k > 0 && values[k] > values[k - 1]; k--) {
-            uint64_t swap = values[k];
-            values[k] = values[k - 1];
-            values[k - 1] = swap;
-        }
-    CHECK(count >= r->quorum);
-    return values[r->quorum - 1];
-}
-
 /* ---- events ---- */
+
+static bool is_heard(const struct raft *r, const struct core_peer *p)
+{
+    return r->now_ns - p->heard_ns <= 2 * r->options.election_timeout_ns;
+}
 
 static void on_tick(struct raft *r)
 {
+    core_expire_forwards(r);
     if (r->role == RAFT_LEADER && r->transfer_to != 0 && r->now_ns >= r->transfer_deadline_ns)
         r->transfer_to = 0;
     if (!core_is_auto(r))
@@ -154,11 +120,7 @@ static void on_tick(struct raft *r)
     }
     if (r->now_ns >= r->quorum_check_ns) {
         /* Check-quorum, thesis 6.2: who hears no majority any more must not hold clients. */
-        unsigned active = r->is_voter ? 1 : 0;
-        for (unsigned i = 0; i < r->peer_count; i++)
-            if (r->peers[i].voter && r->now_ns - r->peers[i].heard_ns <= 2 * r->options.election_timeout_ns)
-                active++;
-        if (active < r->quorum) {
+        if (!core_has_quorum(r, true, is_heard)) {
             core_become_follower(r, r->hard.term, 0);
             return;
         }
@@ -183,6 +145,12 @@ static void on_message(struct raft *r, const struct raft_message *m)
     default:
         break;
     }
+    /* Requests are answered whoever sends them, since our configuration may be an old one (thesis 4.2.2); what is said in
+     * answer to ours counts from members only. */
+    bool answer = m->type == RAFT_MSG_PREVOTE_REPLY || m->type == RAFT_MSG_VOTE_REPLY ||
+                  m->type == RAFT_MSG_APPEND_REPLY;
+    if (answer && !core_find_peer(r, m->from))
+        return;
     /* A granted pre-vote's reply names the term that was asked for, which nobody is in yet. */
     bool hypothetical = m->type == RAFT_MSG_PREVOTE_REPLY && !m->reject;
     if (m->term > r->hard.term && !hypothetical) {
@@ -197,8 +165,12 @@ static void on_message(struct raft *r, const struct raft_message *m)
         core_on_vote_reply(r, m);
     else if (m->type == RAFT_MSG_APPEND_REPLY)
         core_on_append_reply(r, m);
-    else if (m->type == RAFT_MSG_TIMEOUT_NOW && r->is_voter && r->role != RAFT_LEADER)
+    else if (m->type == RAFT_MSG_TIMEOUT_NOW && core_votes(r) && r->role != RAFT_LEADER)
         core_campaign(r, true);
+    else if (m->type == RAFT_MSG_READ)
+        core_on_read(r, m);
+    else if (m->type == RAFT_MSG_READ_REPLY)
+        core_on_read_reply(r, m);
 }
 
 static enum err on_propose(struct raft *r, const struct raft_entry *entries, unsigned count, uint64_t *ret_index)
@@ -210,6 +182,9 @@ static enum err on_propose(struct raft *r, const struct raft_entry *entries, uns
     for (unsigned i = 0; i < count; i++)
         if (entries[i].data.size > LIMIT_COMMAND_BYTES)
             return ERR_TOO_BIG;
+    for (unsigned i = 0; i < count; i++)
+        if (entries[i].type == RAFT_ENTRY_CONFIG)
+            return ERR_INVAL; /* RAFT_EVENT_CHANGE is for these */
     *ret_index = r->log.last + 1;
     for (unsigned i = 0; i < count; i++)
         raft_log_append(&r->log, r->hard.term, entries[i].type, entries[i].data);
@@ -255,7 +230,7 @@ static enum err on_transfer(struct raft *r, uint32_t target)
 
 static enum err on_campaign(struct raft *r)
 {
-    if (!r->is_voter)
+    if (!core_votes(r))
         return ERR_NOT_POSSIBLE;
     if (r->role == RAFT_LEADER)
         return ERR_OK;
@@ -280,6 +255,30 @@ static void on_compacted(struct raft *r, uint64_t index)
         raft_log_compact(&r->log, index, term);
 }
 
+bool raft_wants_snapshot(const struct raft *r, uint64_t index, uint64_t term)
+{
+    uint64_t have;
+    if (PLANTED(RAFT_INSTALL_OLDER_SNAPSHOT) && index > r->log.applied)
+        return true;
+    if (index <= r->committed)
+        return false;
+    return index > r->log.last || raft_log_term(&r->log, index, &have) != ERR_OK || have != term;
+}
+
+static void on_installed(struct raft *r, const struct raft_event *event)
+{
+    uint64_t index = event->installed.index, term = event->installed.term;
+    CHECK(raft_wants_snapshot(r, index, term));
+    core_become_follower(r, MAX(term, r->hard.term), term > r->hard.term ? 0 : r->leader);
+    raft_log_reset(&r->log, index, term);
+    r->committed = r->applying = index;
+    r->everywhere = MIN(r->everywhere, index);
+    r->reset = true;
+    r->truncated = false;
+    r->truncate_term = r->hard.term;
+    core_config_start(r, event->installed.config_index, event->installed.config);
+}
+
 /* ---- the update ---- */
 
 static void begin_update(struct raft *r, int64_t now_ns)
@@ -289,7 +288,7 @@ static void begin_update(struct raft *r, int64_t now_ns)
     arena_reset(&r->arena);
     r->message_count = 0;
     r->result_count = 0;
-    r->truncated = false;
+    r->truncated = r->reset = r->config_changed = false;
     raft_log_evict(&r->log);
 }
 
@@ -314,18 +313,25 @@ static void add_committed(struct raft *r, struct raft_update *u)
 
 static int64_t next_deadline(const struct raft *r)
 {
-    if (!core_is_auto(r)) /* no timers but the one that ends a transfer */
-        return r->role == RAFT_LEADER && r->transfer_to != 0 ? r->transfer_deadline_ns : INT64_MAX;
-    if (!r->is_voter && r->role != RAFT_LEADER)
-        return INT64_MAX;
+    int64_t forward = r->forward_count > 0 ? r->forwards[0].deadline_ns : INT64_MAX;
+    if (!core_is_auto(r)) /* no timers but those that end a transfer or a read */
+        return r->role == RAFT_LEADER && r->transfer_to != 0 ? r->transfer_deadline_ns : forward;
+    if (!core_votes(r) && r->role != RAFT_LEADER)
+        return forward;
     if (r->role != RAFT_LEADER)
-        return r->election_deadline_ns;
+        return MIN(r->election_deadline_ns, forward);
     int64_t next = MIN(r->next_heartbeat_ns, r->quorum_check_ns);
     return r->transfer_to != 0 ? MIN(next, r->transfer_deadline_ns) : next;
 }
 
 static void finish_update(struct raft *r, struct raft_update *u)
 {
+    if (r->reset) {
+        u->reset = true;
+        u->reset_index = r->log.compacted;
+        u->reset_term = r->log.compacted_term;
+    }
+    u->config_changed = r->config_changed;
     if (r->truncated) {
         u->truncate = true;
         u->truncate_after = r->truncate_after;
@@ -364,15 +370,14 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_updat
         on_tick(r);
         break;
     case RAFT_EVENT_MESSAGE:
-        if (core_find_peer(r, event->message->from))
-            on_message(r, event->message);
+        on_message(r, event->message);
         break;
     case RAFT_EVENT_PROPOSE:
         update->status = on_propose(r, event->propose.entries, event->propose.count, &update->proposed_index);
         update->proposed_term = r->hard.term;
         break;
     case RAFT_EVENT_READ:
-        core_read(r, event->read.id);
+        core_read(r, event->read.id, event->read.forward);
         break;
     case RAFT_EVENT_PERSISTED:
         on_persisted(r, event->persisted.index, event->persisted.term, event->persisted.hard);
@@ -380,6 +385,7 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_updat
     case RAFT_EVENT_APPLIED:
         CHECK(event->applied.index <= r->applying);
         raft_log_applied(&r->log, event->applied.index);
+        core_config_applied(r, event->applied.index);
         break;
     case RAFT_EVENT_CAMPAIGN:
         update->status = on_campaign(r);
@@ -392,6 +398,13 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_updat
         break;
     case RAFT_EVENT_STEP_DOWN:
         core_become_follower(r, r->hard.term, 0);
+        break;
+    case RAFT_EVENT_CHANGE:
+        update->status = core_change(r, event->change.config, &update->proposed_index);
+        update->proposed_term = r->hard.term;
+        break;
+    case RAFT_EVENT_INSTALLED:
+        on_installed(r, event);
         break;
     case RAFT_EVENT_COMPACTED:
         on_compacted(r, event->compacted.index);
@@ -415,6 +428,10 @@ void raft_status(const struct raft *r, struct raft_status *ret)
                                 .last = r->log.last,
                                 .lease_until_ns = lease == INT64_MIN ? 0 : lease,
                                 .term_committed = r->role == RAFT_LEADER && r->committed >= r->term_start,
+                                .voter = core_votes(r),
+                                .config_pending = core_newest_config(r)->config.joint ||
+                                                  core_newest_config(r)->index > r->committed,
+                                .config_index = core_newest_config(r)->index,
                                 .progress_count = r->peer_count};
     for (unsigned i = 0; i < r->peer_count; i++) {
         const struct core_peer *p = &r->peers[i];
@@ -423,7 +440,9 @@ void raft_status(const struct raft *r, struct raft_status *ret)
                                                   .next = p->next,
                                                   .active = r->role == RAFT_LEADER &&
                                                             r->now_ns - p->heard_ns <= r->options.election_timeout_ns,
-                                                  .learner = !p->voter,
+                                                  .learner = !p->voter && !p->old_voter,
+                                                  .needs_snapshot =
+                                                      r->role == RAFT_LEADER && p->next <= r->log.compacted,
                                                   .last_heard_ns = p->heard_ns};
     }
 }

@@ -57,18 +57,24 @@ static bool take_entries(struct raft *r, uint64_t from, const struct raft_entry 
     return true;
 }
 
+/* What it needs next is compacted: only a snapshot helps. */
+static bool needs_snapshot(const struct raft *r, const struct core_peer *p)
+{
+    return p->next <= r->log.compacted;
+}
+
 /* One append with entries from p->next on (or none); false when the log can't be read there. */
 static bool send_append(struct raft *r, struct core_peer *p, bool with_entries, unsigned *ret_count)
 {
     const struct raft_entry *entries = NULL;
     unsigned count = 0;
-    uint64_t term;
-    if (raft_log_term(&r->log, p->next - 1, &term) != ERR_OK)
+    uint64_t before = MAX(p->next - 1, r->log.compacted), term;
+    if (raft_log_term(&r->log, before, &term) != ERR_OK)
         return false;
-    if (with_entries && p->next <= r->log.last && !take_entries(r, p->next, &entries, &count))
+    if (with_entries && !needs_snapshot(r, p) && p->next <= r->log.last && !take_entries(r, p->next, &entries, &count))
         return false;
     struct raft_message *m = core_message(r, RAFT_MSG_APPEND, p->id);
-    m->index = p->next - 1;
+    m->index = before;
     m->log_term = term;
     m->commit = r->committed;
     m->round = r->round;
@@ -94,13 +100,18 @@ static void inflight_drop(struct core_peer *p, uint64_t match)
 
 void core_feed_peer(struct raft *r, struct core_peer *p)
 {
-    unsigned count;
+    unsigned count, from_storage = 0;
+    if (needs_snapshot(r, p))
+        return; /* heartbeats alone ask whether it has one by now */
     if (p->feed == CORE_PROBE) {
         if (!p->probe_sent)
             p->probe_sent = send_append(r, p, true, &count);
         return;
     }
     while (p->next <= r->log.last && p->inflight_count < LIMIT_RAFT_INFLIGHT_BATCHES) {
+        /* Reading takes time; its answers bring us back here. */
+        if (p->next < r->log.first && from_storage++ == CORE_STORAGE_BATCHES)
+            return;
         if (!send_append(r, p, true, &count))
             return;
         p->next += count;
@@ -117,6 +128,11 @@ void core_feed_all(struct raft *r)
 }
 
 /* A round for reads doesn't repeat a probe that may well be under way: it can carry a whole batch. */
+static bool is_silent(const struct raft *r, const struct core_peer *p)
+{
+    return core_is_auto(r) && r->now_ns - p->heard_ns > r->options.election_timeout_ns;
+}
+
 static void begin_round(struct raft *r, bool repeat_probes)
 {
     unsigned count;
@@ -127,8 +143,14 @@ static void begin_round(struct raft *r, bool repeat_probes)
         struct core_peer *p = &r->peers[i];
         /* A probe that was lost is repeated. In pipeline an empty append behind everything that was sent shows the
          * follower a gap, if something was lost, and it says so. */
+        if (p->feed == CORE_PIPELINE && is_silent(r, p)) {
+            p->feed = CORE_PROBE;
+            p->next = p->match + 1;
+            p->inflight_count = 0;
+        }
+        /* One that does not answer gets no entries until it does. */
         if (p->feed == CORE_PROBE)
-            p->probe_sent = send_append(r, p, repeat_probes || !p->probe_sent, &count);
+            p->probe_sent = send_append(r, p, !is_silent(r, p) && (repeat_probes || !p->probe_sent), &count);
         else
             send_append(r, p, false, &count);
     }
@@ -156,14 +178,13 @@ void core_advance_commit(struct raft *r)
     uint64_t index = core_quorum_value(r, r->log.persisted, match_of), term;
     if (index <= r->committed || raft_log_term(&r->log, index, &term) != ERR_OK)
         return;
-#ifndef RAFT_PLANT_COMMIT_OLD_TERM /* a bug for the simulator to find; never in a build that is used */
-    if (term != r->hard.term)
+    if (term != r->hard.term && !PLANTED(RAFT_COMMIT_OLD_TERM))
         return;
-#endif
     bool first_of_term = r->committed < r->term_start;
     r->committed = index;
     if (first_of_term)
         core_release_reads(r);
+    core_config_committed(r);
 }
 
 /* ---- follower ---- */
@@ -178,7 +199,7 @@ static void reply_append(struct raft *r, const struct raft_message *m, uint64_t 
     if (m->entry_count == 0 && match > r->log.persisted)
         match = r->log.persisted;
     reply->index = match;
-    reply->after_persist = match > r->log.persisted || !hard_is_safe;
+    reply->after_persist = (match > r->log.persisted || !hard_is_safe) && !PLANTED(RAFT_ACK_BEFORE_SYNC);
 }
 
 static void reject_append(struct raft *r, const struct raft_message *m)
@@ -214,8 +235,13 @@ static uint64_t take_over(struct raft *r, const struct raft_entry *entries, unsi
             uint64_t before;
             if (raft_log_term(&r->log, e->index - 1, &before) != ERR_OK)
                 return match;
+            if (PLANTED(RAFT_FORGOTTEN_TRUNCATION)) {
+                match++;
+                continue;
+            }
             bool was_given = e->index <= r->log.given;
             raft_log_truncate(&r->log, e->index - 1, before);
+            core_config_truncated(r, e->index - 1);
             if (was_given) {
                 r->truncate_after = r->truncated ? MIN(r->truncate_after, e->index - 1) : e->index - 1;
                 r->truncated = true;
@@ -223,6 +249,8 @@ static uint64_t take_over(struct raft *r, const struct raft_entry *entries, unsi
             }
         }
         raft_log_append(&r->log, e->term, e->type, e->data);
+        if (e->type == RAFT_ENTRY_CONFIG)
+            core_config_appended(r, e->index, e->data);
         match++;
     }
     return match;
@@ -306,7 +334,11 @@ void core_on_append_reply(struct raft *r, const struct raft_message *m)
     p->next = MAX(p->next, p->match + 1);
     inflight_drop(p, p->match);
     core_advance_commit(r);
-    core_feed_peer(r, p);
+    if (r->role != RAFT_LEADER)
+        return; /* that committed its own removal */
+    p = core_find_peer(r, m->from);
+    if (p)
+        core_feed_peer(r, p);
     core_transfer(r);
 }
 
