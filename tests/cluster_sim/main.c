@@ -5,7 +5,8 @@
  *   cluster_sim --seeds FROM COUNT           many
  *   cluster_sim --seconds S [--from N]       as many as that time allows
  *   cluster_sim --same FROM COUNT            each of them twice: both times the same must happen
- *   ... --must-fail                          passes only when one of the seeds fails: for builds with planted bugs
+ *   ... --plant NAME --must-fail             in cluster_sim_plants: with that bug (base/plant.h); passes only when one
+ * of the seeds fails
  *
  * A seed that fails is printed with the version of the code, since it replays only with that. */
 #include <inttypes.h>
@@ -15,10 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "tests/cluster_sim/world.h"
 
 #ifndef SURF_COMMIT
 #define SURF_COMMIT "unknown"
+#endif
+
+#ifdef SURF_PLANTS
+enum plant plant_chosen;
 #endif
 
 static struct world world;
@@ -121,8 +127,28 @@ static void make_base(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: cluster_sim [--seed N | --seeds FROM COUNT | --same FROM COUNT | --seconds S [--from N]]"
-                    " [--must-fail]\n");
+                    " [--plant NAME] [--must-fail]\n");
     return 64;
+}
+
+/* False: there is no such bug, or this build has none. */
+static bool choose_plant(const char *name)
+{
+#ifdef SURF_PLANTS
+    static const char *const names[] = {"NONE",
+#define X(plant) #plant,
+                                        PLANT_LIST(X)
+#undef X
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            plant_chosen = (enum plant)i;
+            return true;
+        }
+#else
+    (void)name;
+#endif
+    return false;
 }
 
 int main(int argc, char **argv)
@@ -142,6 +168,8 @@ int main(int argc, char **argv)
             seconds = strtod(argv[++i], NULL), count = UINT32_MAX;
         } else if (strcmp(argv[i], "--from") == 0 && left >= 1) {
             from = strtoull(argv[++i], NULL, 0);
+        } else if (strcmp(argv[i], "--plant") == 0 && left >= 1 && choose_plant(argv[i + 1])) {
+            i++;
         } else if (strcmp(argv[i], "--must-fail") == 0) {
             must_fail = true;
         } else {
