@@ -13,7 +13,8 @@
 struct job {
     struct list_node link;
     uint64_t sequence;
-    bool truncate, hard_state_changed;
+    bool reset, truncate, hard_state_changed;
+    uint64_t reset_index, reset_term;
     uint64_t truncate_after;
     struct raft_hard_state hard;
     unsigned entry_count;
@@ -61,6 +62,10 @@ static void merge_add(struct merge *m, struct job *j)
             m->batch.truncate = true;
         }
     }
+    if (j->reset) {
+        m->batch.reset = true;
+        m->batch.reset_index = j->reset_index, m->batch.reset_term = j->reset_term;
+    }
     if (j->hard_state_changed) {
         m->batch.hard_state_changed = true;
         m->batch.hard = j->hard;
@@ -85,6 +90,9 @@ static void merge_take(struct merge *m, struct list *queue)
     list_init(&m->jobs);
     while (!list_empty(queue)) {
         struct job *j = container_of(list_first(queue), struct job, link);
+        /* A reset has a write of its own, but for what follows it without cutting anything. */
+        if (!list_empty(&m->jobs) && (j->reset || (m->batch.reset && j->truncate)))
+            break;
         if (!list_empty(&m->jobs) && (m->bytes + j->data_bytes > LIMIT_RAFT_BATCH_BYTES ||
                                       m->batch.entry_count + j->entry_count > LIMIT_RAFT_BATCH_ENTRIES))
             break;
@@ -109,6 +117,8 @@ static void note_written(struct log_thread_result *r, const struct merge *m)
     if (m->batch.entry_count > 0) {
         const struct raft_entry *last = &m->entries[m->batch.entry_count - 1];
         r->index = last->index, r->term = last->term;
+    } else if (m->batch.reset) {
+        r->index = r->term = 0;
     } else if (m->batch.truncate && r->index > m->batch.truncate_after) {
         r->index = r->term = 0;
     }
@@ -187,6 +197,9 @@ uint64_t log_thread_push(struct log_thread *t, const struct raft_update *u)
         data_bytes += u->entries[i].data.size;
     struct job *j = mem_alloc(sizeof *j + u->entry_count * sizeof *j->entries + data_bytes);
     *j = (struct job){.sequence = ++t->pushed,
+                      .reset = u->reset,
+                      .reset_index = u->reset_index,
+                      .reset_term = u->reset_term,
                       .truncate = u->truncate,
                       .truncate_after = u->truncate_after,
                       .hard_state_changed = u->hard_state_changed,

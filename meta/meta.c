@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/rocks.h"
 #include "meta/store.h"
 
@@ -80,7 +81,24 @@ static void make_options(struct meta *m, const struct meta_options *o)
     m->read_persisted = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(m->read_persisted, READ_TIER_PERSISTED);
     m->flush = rocksdb_flushoptions_create();
+    m->flush_waits = o->lose_unflushed;
     m->batch = rocksdb_writebatch_wi_create(0, 1);
+}
+
+/* The C API has no function for this option. */
+static enum err set_lose_unflushed(struct meta *m, struct err_text *why)
+{
+    rocksdb_options_t *changed = rocksdb_options_create();
+    char *message = NULL;
+    rocksdb_get_options_from_string(m->options, "avoid_flush_during_shutdown=true", changed, &message);
+    rocksdb_options_destroy(m->options);
+    m->options = changed;
+    return rocks_result(message, "metadata options", why);
+}
+
+static void keep_chain(struct meta *m)
+{
+    m->chains[m->state.applied % META_CHAINS_KEPT] = get_u64be(m->state.chain.bytes);
 }
 
 static enum err load_state(struct meta *m, struct err_text *why)
@@ -109,10 +127,15 @@ enum err meta_open(const struct meta_options *options, struct meta **ret, struct
     struct meta *m = MEM_NEW(struct meta);
     make_options(m, options);
     char *message = NULL;
-    m->db = rocksdb_open(m->options, options->path, &message);
-    enum err e = rocks_result(message, options->path, why);
+    enum err e = options->lose_unflushed ? set_lose_unflushed(m, why) : ERR_OK;
+    if (e == ERR_OK) {
+        m->db = rocksdb_open(m->options, options->path, &message);
+        e = rocks_result(message, options->path, why);
+    }
     if (e == ERR_OK)
         e = load_state(m, why);
+    m->chains_from = m->state.applied;
+    keep_chain(m);
     if (e != ERR_OK) {
         meta_close(m);
         return e;
@@ -141,7 +164,7 @@ void meta_close(struct meta *m)
     free(m);
 }
 
-static void begin(struct meta *m, uint64_t index, int64_t time_ns)
+static void begin(struct meta *m, uint64_t index, uint64_t term, int64_t time_ns)
 {
     CHECK(index == m->state.applied + 1);
     rocksdb_writebatch_wi_clear(m->batch);
@@ -149,6 +172,7 @@ static void begin(struct meta *m, uint64_t index, int64_t time_ns)
     bytes_clear(&m->scratch);
     m->next = m->state;
     m->next.applied = index;
+    m->next.term = term;
     m->next.last_time_ns = MAX(m->state.last_time_ns, time_ns);
     m->time_ns = m->next.last_time_ns;
     m->next_cluster = m->cluster;
@@ -162,6 +186,7 @@ static void undo(struct meta *m)
 {
     struct row_meta kept = m->state;
     kept.applied = m->next.applied;
+    kept.term = m->next.term;
     kept.last_time_ns = m->next.last_time_ns;
     m->next = kept;
     m->next_cluster = m->cluster;
@@ -190,6 +215,7 @@ static enum err finish(struct meta *m)
     rocksdb_write_writebatch_wi(m->db, m->write, m->batch, &message);
     TRY(rocks_result(message, "metadata write", NULL));
     m->state = m->next;
+    keep_chain(m);
     m->cluster = m->next_cluster;
     m->initialised = m->initialised || m->cluster_changed;
     return ERR_OK;
@@ -204,7 +230,8 @@ static enum err admit(struct meta *m, const struct meta_command *c, bool *ret_ne
     if (!found)
         return outcome(r, ERR_SESSION_EXPIRED);
     uint64_t acked = MAX(m->own.acked, c->acked);
-    if (c->seq > m->own.acked && c->seq <= m->own.last_seq) { /* else no reply is kept */
+    uint64_t newest = PLANTED(META_WINDOW_OFF_BY_ONE) ? m->own.last_seq - 1 : m->own.last_seq;
+    if (c->seq > m->own.acked && c->seq <= newest) { /* else no reply is kept */
         struct schema_key key = schema_reply(c->session, c->seq);
         struct slice value = {0};
         TRY(store_get(m, &key, &value, &found));
@@ -241,10 +268,11 @@ static bool changed_something(const struct meta_reply *r)
     return r->status == ERR_OK || r->status == ERR_PARTIAL;
 }
 
-enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *command, struct meta_reply *ret)
+enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct meta_command *command,
+                    struct meta_reply *ret)
 {
     CHECK(command->op > 0 && command->op <= META_OP_LAST && operations[command->op]);
-    begin(m, index, command->time_ns);
+    begin(m, index, term, command->time_ns);
     struct meta_reply r = {0};
     bool is_new = true;
     if (!m->initialised && command->op != META_INIT) {
@@ -266,15 +294,50 @@ enum err meta_apply(struct meta *m, uint64_t index, const struct meta_command *c
     return ERR_OK;
 }
 
-enum err meta_apply_nothing(struct meta *m, uint64_t index)
+enum err meta_apply_nothing(struct meta *m, uint64_t index, uint64_t term)
 {
-    begin(m, index, 0);
+    begin(m, index, term, 0);
     return finish(m);
+}
+
+enum err meta_apply_config(struct meta *m, uint64_t index, uint64_t term, struct slice config)
+{
+    struct schema_key key = schema_members();
+    begin(m, index, term, 0);
+    row_members_encode(index, config, &m->scratch);
+    store_put_scratch(m, &key);
+    return finish(m);
+}
+
+enum err meta_config(struct meta *m, struct arena *arena, struct slice *ret, uint64_t *ret_index)
+{
+    struct schema_key key = schema_members();
+    struct slice value = {0};
+    bool found;
+    TRY(store_read(m, &key, arena, &value, &found));
+    if (found)
+        return row_members_decode(value, ret_index, ret);
+    *ret = SLICE(NULL, 0);
+    *ret_index = 0;
+    return ERR_OK;
 }
 
 uint64_t meta_applied_index(const struct meta *m)
 {
     return m->state.applied;
+}
+
+uint64_t meta_applied_term(const struct meta *m)
+{
+    return m->state.term;
+}
+
+bool meta_chain_at(const struct meta *m, uint64_t index, uint64_t *ret)
+{
+    if (index < m->chains_from || index > m->state.applied || m->state.applied - index >= META_CHAINS_KEPT)
+        return false;
+    *ret = m->chains[index % META_CHAINS_KEPT];
+    return true;
 }
 
 enum err meta_flushed_index(struct meta *m, uint64_t *ret)
@@ -295,7 +358,7 @@ enum err meta_flushed_index(struct meta *m, uint64_t *ret)
 enum err meta_flush(struct meta *m, bool wait)
 {
     char *message = NULL;
-    rocksdb_flushoptions_set_wait(m->flush, wait);
+    rocksdb_flushoptions_set_wait(m->flush, wait || m->flush_waits);
     rocksdb_flush(m->db, m->flush, &message);
     return rocks_result(message, "metadata flush", NULL);
 }

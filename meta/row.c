@@ -213,10 +213,29 @@ enum err row_cluster_decode(struct slice s, struct row_cluster *ret)
     return row_end(&c);
 }
 
+void row_members_encode(uint64_t index, struct slice config, struct bytes *to)
+{
+    bytes_u8(to, ROW_VERSION);
+    bytes_u64(to, index);
+    bytes_append(to, config);
+}
+
+enum err row_members_decode(struct slice s, uint64_t *ret_index, struct slice *ret_config)
+{
+    struct cursor c = row_open(s);
+    uint64_t index = cursor_u64(&c);
+    if (!cursor_ok(&c) || index == 0)
+        return ERR_CORRUPT;
+    *ret_index = index;
+    *ret_config = slice_sub(s, 9, s.size - 9);
+    return ERR_OK;
+}
+
 void row_meta_encode(const struct row_meta *r, struct bytes *to)
 {
     bytes_u8(to, ROW_VERSION);
     bytes_u64(to, r->applied);
+    bytes_u64(to, r->term);
     bytes_u64(to, r->next_id);
     bytes_u64(to, r->inodes);
     bytes_u64(to, r->bytes);
@@ -228,6 +247,7 @@ enum err row_meta_decode(struct slice s, struct row_meta *ret)
 {
     struct cursor c = row_open(s);
     ret->applied = cursor_u64(&c);
+    ret->term = cursor_u64(&c);
     ret->next_id = cursor_u64(&c);
     ret->inodes = cursor_u64(&c);
     ret->bytes = cursor_u64(&c);

@@ -127,6 +127,13 @@ struct schema_key schema_cluster(void)
     return k;
 }
 
+struct schema_key schema_members(void)
+{
+    struct schema_key k = key_of('c');
+    key_add(&k, "m", 1);
+    return k;
+}
+
 struct schema_key schema_meta(void)
 {
     return key_of('m');

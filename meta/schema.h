@@ -20,7 +20,8 @@
  *   c "e" name               export: root ino
  *   c "b" id                 block server: weight, address
  *   c "k"                    cluster id, cookie key, replicas, version of the block server map
- *   m                        applied index, next id, last time, inodes, bytes, chain hash
+ *   c "m"                    members of the raft group: index of the entry, the configuration as raft encodes it
+ *   m                        applied index and its term, next id, last time, inodes, bytes, chain hash
  * clang-format on
  *
  * Room is left for a (extended attributes), l (locks), k (key/value).
@@ -55,6 +56,7 @@ struct schema_key schema_garbage(uint64_t content_id);
 struct schema_key schema_export(struct slice name);
 struct schema_key schema_block_server(uint32_t id);
 struct schema_key schema_cluster(void);
+struct schema_key schema_members(void);
 struct schema_key schema_meta(void);
 
 /* The first key behind all that begin with the first prefix_size bytes of this one. */
@@ -85,7 +87,7 @@ struct row_cluster {
     uint64_t map_version;
 };
 struct row_meta {
-    uint64_t applied, next_id, inodes, bytes;
+    uint64_t applied, term, next_id, inodes, bytes;
     int64_t last_time_ns;
     struct sha256 chain;
 };
@@ -108,6 +110,9 @@ void row_block_server_encode(const struct meta_block_server *r, struct bytes *to
 enum err row_block_server_decode(struct slice key, struct slice s, struct meta_block_server *ret) MUST_USE;
 void row_cluster_encode(const struct row_cluster *r, struct bytes *to);
 enum err row_cluster_decode(struct slice s, struct row_cluster *ret) MUST_USE;
+/* config is borrowed. */
+void row_members_encode(uint64_t index, struct slice config, struct bytes *to);
+enum err row_members_decode(struct slice s, uint64_t *ret_index, struct slice *ret_config) MUST_USE;
 void row_meta_encode(const struct row_meta *r, struct bytes *to);
 enum err row_meta_decode(struct slice s, struct row_meta *ret) MUST_USE;
 void row_reply_encode(const struct meta_reply *r, struct bytes *to);

@@ -31,6 +31,10 @@ struct meta {
      * were reaped. Not replicated. */
     uint64_t garbage_from;
 
+    uint64_t chains[META_CHAINS_KEPT]; /* the first 8 bytes of the chain hash, by index % META_CHAINS_KEPT, */
+    uint64_t chains_from;              /* from this index on */
+    bool flush_waits;                  /* tests: what a flush leaves behind does not depend on threads */
+
     /* The apply under way. */
     rocksdb_writebatch_wi_t *batch;
     struct row_meta next; /* becomes state when the batch is written */

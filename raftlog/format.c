@@ -102,6 +102,8 @@ void marker_encode(const struct marker *m, uint64_t seed, uint8_t to[MARKER_SLOT
     put_u64be(to + 48, m->cut_segment);
     put_u64be(to + 56, m->cut_offset);
     put_u32be(to + 64, m->clean);
+    put_u64be(to + 72, m->reset_index);
+    put_u64be(to + 80, m->reset_term);
     put_u64be(to, checksum64(SLICE(to + 8, MARKER_SLOT_BYTES - 8), seed));
 }
 
@@ -118,6 +120,8 @@ bool marker_decode(const uint8_t from[MARKER_SLOT_BYTES], uint64_t seed, struct 
         .cut_segment = get_u64be(from + 48),
         .cut_offset = get_u64be(from + 56),
         .clean = get_u32be(from + 64) != 0,
+        .reset_index = get_u64be(from + 72),
+        .reset_term = get_u64be(from + 80),
     };
     return true;
 }

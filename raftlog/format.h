@@ -9,7 +9,8 @@
  *                data[size], zero to a multiple of 8       the checksum is over all that follows it
  *   marker     = slot slot                                 512 bytes each, so that a sector holds one
  *   slot       = checksum u64, magic u32, version u32, sequence u64, acknowledged_index u64, acknowledged_term u64,
- *                first_segment u64, cut_segment u64, cut_offset u64, clean u32, zero
+ *                first_segment u64, cut_segment u64, cut_offset u64, clean u32, zero u32, reset_index u64,
+ *                reset_term u64, zero
  *
  * Segments. Their numbers follow each other without a gap. The first record has first_index; the entry before it has
  * (first_index - 1, before_term). A segment is made of zeros ahead of its use, with a name and all; its header is
@@ -27,6 +28,9 @@
  * A truncation first stores, synced, the lowered acknowledged (index, term) and in cut_segment and cut_offset where the
  * dead bytes begin; then it removes later segments and writes zeros over the rest of that one; then it stores a marker
  * without a cut, synced. An open that finds a cut repeats it.
+ *
+ * A reset makes the next segment of zeros, durable with its name; then it stores a marker, synced, that says that the log
+ * begins with that segment and behind (reset_index, reset_term): that is the atomic step. Then older segments go.
  *
  * Recovery. Bytes that are no record, at the end of the last segment:
  *   - a whole record of a later write follows, or the log would end below the acknowledged index: ERR_CORRUPT;
@@ -88,6 +92,7 @@ struct marker {
     uint64_t acknowledged_index, acknowledged_term;
     uint64_t first_segment;           /* older ones are leftovers of a compaction */
     uint64_t cut_segment, cut_offset; /* a truncation under way; 0, 0: none */
+    uint64_t reset_index, reset_term; /* where the log begins if its first segment has no header */
     bool clean;                       /* the log was closed, and not opened since */
 };
 void marker_encode(const struct marker *m, uint64_t seed, uint8_t to[MARKER_SLOT_BYTES]);

@@ -365,6 +365,8 @@ static enum err judge(struct recovery *r)
 {
     struct raftlog *l = r->l;
     uint64_t next = l->marker.first_segment;
+    l->compacted_index = l->last_index = l->marker.reset_index;
+    l->compacted_term = l->last_term = l->marker.reset_term;
     for (size_t i = 0; i < r->names.segment_count; i++) {
         uint64_t number = r->names.segments[i];
         if (!segment_lives(l, number))

@@ -269,9 +269,32 @@ static enum err truncate_after(struct raftlog *l, uint64_t after)
     return raftlog_marker_store(l, true);
 }
 
+static enum err reset(struct raftlog *l, uint64_t index, uint64_t term)
+{
+    TRY(raftlog_spare_grow(l, l->segment_bytes));
+    l->marker.first_segment = l->spare.number;
+    l->marker.acknowledged_index = l->marker.reset_index = index;
+    l->marker.acknowledged_term = l->marker.reset_term = term;
+    TRY(raftlog_marker_store(l, true));
+
+    unsigned gone_count = l->segment_count;
+    _cleanup_free_ struct segment **gone = mem_dup(l->segments, gone_count * sizeof(struct segment *));
+    pthread_mutex_lock(&l->lock);
+    l->segment_count = 0;
+    term_runs_free(&l->terms);
+    l->compacted_index = l->last_index = index;
+    l->compacted_term = l->last_term = term;
+    l->cuts++;
+    pthread_mutex_unlock(&l->lock);
+    return remove_segments(l, gone, gone_count);
+}
+
 static void check_batch(const struct raftlog *l, const struct raftlog_batch *batch)
 {
     uint64_t index = l->last_index, term = l->last_term;
+    if (batch->reset)
+        index = batch->reset_index, term = batch->reset_term;
+    CHECK(!(batch->reset && batch->truncate));
     if (batch->truncate && batch->truncate_after < index) {
         CHECK(batch->truncate_after >= l->compacted_index);
         index = batch->truncate_after;
@@ -292,6 +315,8 @@ static enum err write_batch(struct raftlog *l, const struct raftlog_batch *batch
         TRY(raftlog_hard_store(l, &batch->hard));
         TRY(raftlog_marker_store(l, true));
     }
+    if (batch->reset)
+        TRY(reset(l, batch->reset_index, batch->reset_term));
     if (batch->truncate)
         TRY(truncate_after(l, batch->truncate_after));
     if (batch->entry_count > 0)

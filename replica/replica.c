@@ -66,6 +66,11 @@ static enum err finish_reset(struct replica *r, struct raft_restart *restart, st
         return ERR_OK;
     if (restart->compacted_index < d->index) {
         struct raftlog_batch batch = {.reset = true, .reset_index = d->index, .reset_term = d->term};
+        if (restart->hard.term < d->term) {
+            restart->hard = (struct raft_hard_state){.term = d->term};
+            batch.hard_state_changed = true;
+            batch.hard = restart->hard;
+        }
         log_info("the log is emptied for the snapshot of entry %" PRIu64 " that was installed", d->index);
         enum err e = raftlog_write(r->log, &batch);
         if (e != ERR_OK)

@@ -3,7 +3,8 @@
  *
  *   manifest = u32 format, u64 index, u64 term, u32 file count, (u8 name length, name, u64 size, u64 checksum)*
  * Names are those of RocksDB's files: letters, digits, '.', '-', '_'; at most SNAPSHOT_FILES_MAX of them, 64 bytes
- * each; the checksum is XXH3 of the whole file. */
+ * each; the checksum is checksum64 over its pieces of SNAPSHOT_CHUNK_BYTES, each
+ * seeded with the one before. */
 #pragma once
 
 #include "base/bytes.h"

@@ -234,7 +234,7 @@ static struct meta_reply apply(struct run *r, const struct meta_command *c)
     struct meta_command stamped = *c;
     r->time_ns++;
     stamped.time_ns = r->time_ns - (r->time_ns % 7 == 0 ? 3 : 0);
-    CHECK(meta_apply(r->meta, ++r->index, &stamped, &reply) == ERR_OK);
+    CHECK(meta_apply(r->meta, ++r->index, 1, &stamped, &reply) == ERR_OK);
     model_time(&r->model, stamped.time_ns);
     return reply;
 }

@@ -352,7 +352,7 @@ static void on_call(struct cluster *c, struct rpc_request *request)
     command.time_ns = clock_wall_ns();
     atomic_fetch_add(&c->commands, 1);
     atomic_fetch_add(&c->commits, command.op == META_COMMIT);
-    CHECK(meta_apply(c->meta, ++c->index, &command, &reply) == ERR_OK);
+    CHECK(meta_apply(c->meta, ++c->index, 1, &command, &reply) == ERR_OK);
     if (command.op == META_COMMIT && atomic_load(&c->commit_delay_ms) > 0)
         nanosleep(&(struct timespec){.tv_nsec = atomic_load(&c->commit_delay_ms) * NS_PER_MS}, NULL);
     rpc_reply(request, ERR_OK, wire_meta_reply_encode(&reply, &request->arena), NULL);
@@ -391,7 +391,7 @@ static void apply(struct cluster *c, struct meta_command *command)
 {
     struct meta_reply reply;
     command->time_ns = clock_wall_ns();
-    CHECK(meta_apply(c->meta, ++c->index, command, &reply) == ERR_OK && reply.status == ERR_OK);
+    CHECK(meta_apply(c->meta, ++c->index, 1, command, &reply) == ERR_OK && reply.status == ERR_OK);
 }
 
 static void meta_prepare(struct cluster *c)

@@ -74,7 +74,7 @@ struct meta_reply fixture_apply(struct fixture *f, struct meta_command c)
 {
     struct meta_reply r;
     c.time_ns = f->time_ns += FIXTURE_STEP_NS;
-    assert_int_equal(meta_apply(f->meta, ++f->index, &c, &r), ERR_OK);
+    assert_int_equal(meta_apply(f->meta, ++f->index, 1, &c, &r), ERR_OK);
     return r;
 }
 

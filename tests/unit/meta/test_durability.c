@@ -106,13 +106,13 @@ static void run_to(struct meta *m, uint64_t index)
         enum err e;
         step_make(next, &s);
         if (next % 20 == 10) {
-            e = meta_apply_nothing(m, next);
+            e = meta_apply_nothing(m, next, 1);
         } else if (next % 20 == 0) {
             struct meta_command reap = {.op = META_REAP, .time_ns = s.c.time_ns};
             (void)meta_reap_pending(m, &reap.reap.content_id);
-            e = meta_apply(m, next, &reap, &r);
+            e = meta_apply(m, next, 1, &reap, &r);
         } else {
-            e = meta_apply(m, next, &s.c, &r);
+            e = meta_apply(m, next, 1, &s.c, &r);
         }
         if (e != ERR_OK)
             abort(); /* may be in a child */
@@ -345,7 +345,7 @@ static void the_chain_hash_tells_histories_apart(void **state)
         m[i] = must_open(paths[i]);
         run_to(m[i], 3 + i); /* the other one has one more */
     }
-    assert_int_equal(meta_apply_nothing(m[0], 4), ERR_OK);
+    assert_int_equal(meta_apply_nothing(m[0], 4, 1), ERR_OK);
     run_to(m[0], 9);
     run_to(m[1], 9);
     for (unsigned i = 0; i < 2; i++)
@@ -411,7 +411,7 @@ static enum err use(const char *path, struct err_text *why, struct hashes *ret)
     uint64_t index = meta_applied_index(m) + 1;
     step_make(index, &s);
     if (e == ERR_OK)
-        e = meta_apply(m, index, &s.c, &r);
+        e = meta_apply(m, index, 1, &s.c, &r);
     struct arena arena = {0};
     struct meta_query_reply reply;
     for (uint64_t ino = ROOT; e == ERR_OK && ino < ROOT + DIRECTORIES; ino++) {

@@ -401,10 +401,7 @@ void cluster_open(struct cluster *c, unsigned voters, unsigned learners, enum ra
     for (uint32_t id = 1; id <= c->node_count; id++) {
         cluster_node(c, id)->id = id;
         cluster_node(c, id)->cluster = c;
-        if (id <= voters)
-            c->config.voters[c->config.voter_count++] = id;
-        else
-            c->config.learners[c->config.learner_count++] = id;
+        c->config.members[c->config.count++] = (struct raft_member){.id = id, .voter = id <= voters};
     }
 }
 
@@ -412,7 +409,6 @@ void cluster_start(struct cluster *c, uint32_t id)
 {
     struct cluster_node *n = cluster_node(c, id);
     struct raft_options options = {.id = id,
-                                   .config = c->config,
                                    .election = c->election,
                                    .reads = c->reads,
                                    .election_timeout_ns = CLUSTER_ELECTION_NS,
@@ -425,6 +421,7 @@ void cluster_start(struct cluster *c, uint32_t id)
                                    .compacted_term = n->disk.entries[n->compacted].term,
                                    .last_index = n->disk.last,
                                    .applied_index = n->applied,
+                                   .config = c->config,
                                    .fresh = !n->ever_started};
     struct raft_storage storage = {.context = n, .read = storage_read, .term = storage_term};
     struct err_text why;

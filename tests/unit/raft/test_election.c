@@ -217,7 +217,7 @@ static void test_leader_without_majority_steps_down(void **state)
     cluster_close(&c);
 }
 
-static void test_learner_has_no_voice(void **state)
+static void test_learner_is_not_asked(void **state)
 {
     (void)state;
     struct cluster c;
@@ -230,7 +230,8 @@ static void test_learner_has_no_voice(void **state)
     struct raft_message ask = {
         .type = RAFT_MSG_VOTE, .from = 1, .to = 3, .term = 9, .index = 9, .log_term = 9, .force = true};
     cluster_receive(&c, ask);
-    assert_true(cluster_find(&c, RAFT_MSG_VOTE_REPLY, 3, 1)->reject);
+    /* Whether it is a voter may be something that it has not heard yet, so it answers; nobody counts it who knows better. */
+    assert_false(cluster_find(&c, RAFT_MSG_VOTE_REPLY, 3, 1)->reject);
     assert_int_equal(cluster_campaign(&c, 3), ERR_NOT_POSSIBLE);
     cluster_close(&c);
 }
@@ -276,23 +277,18 @@ static void test_impossible_options_are_refused(void **state)
 {
     (void)state;
     struct raft_options good = {.id = 1,
-                                .config = {.voters = {1, 2, 3}, .voter_count = 3},
                                 .election_timeout_ns = CLUSTER_ELECTION_NS,
                                 .heartbeat_ns = CLUSTER_HEARTBEAT_NS},
                         bad;
-    struct raft_restart restart = {.fresh = true};
+    struct raft_restart restart = {
+        .fresh = true,
+        .config = {.count = 3, .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}}};
     struct raft_storage storage = {0};
     struct raft *r;
     struct err_text why;
     assert_int_equal(raft_open(&good, &restart, &storage, 0, &r, &why), ERR_OK);
     raft_close(r);
-    bad = good, bad.id = 4;
-    assert_int_equal(raft_open(&bad, &restart, &storage, 0, &r, &why), ERR_CONFIG);
-    bad = good, bad.config.voters[2] = 1;
-    assert_int_equal(raft_open(&bad, &restart, &storage, 0, &r, &why), ERR_CONFIG);
-    bad = good, bad.config.voters[2] = 0;
-    assert_int_equal(raft_open(&bad, &restart, &storage, 0, &r, &why), ERR_CONFIG);
-    bad = good, bad.config.voter_count = 0;
+    bad = good, bad.id = 0;
     assert_int_equal(raft_open(&bad, &restart, &storage, 0, &r, &why), ERR_CONFIG);
     bad = good, bad.heartbeat_ns = CLUSTER_ELECTION_NS / 2;
     assert_int_equal(raft_open(&bad, &restart, &storage, 0, &r, &why), ERR_CONFIG);
@@ -314,7 +310,7 @@ int main(void)
         cmocka_unit_test(test_no_vote_soon_after_restart),
         cmocka_unit_test(test_own_vote_keeps_the_lease_too),
         cmocka_unit_test(test_leader_without_majority_steps_down),
-        cmocka_unit_test(test_learner_has_no_voice),
+        cmocka_unit_test(test_learner_is_not_asked),
         cmocka_unit_test(test_single_member_leads_at_once),
         cmocka_unit_test(test_single_voter_feeds_its_learner),
         cmocka_unit_test(test_impossible_options_are_refused),

@@ -45,13 +45,16 @@ static enum err run_step(struct run *r, struct raftlog *l, unsigned n)
         r->compacting = 0;
         return ERR_OK;
     }
-    bool new_term = n % 5 == 0, truncate = n % 7 == 5;
+    bool new_term = n % 5 == 0, reset = n % 13 == 9, truncate = !reset && n % 7 == 5;
     uint64_t term = new_term ? m->hard.term + 1 : m->hard.term;
     uint64_t back = n % 14 == 5 ? 3 : 9; /* within a segment, over several */
-    uint64_t after = !truncate ? m->last : m->last - MIN(back, m->last - m->compacted);
+    uint64_t after = reset ? m->last + (n % 2 ? 5 : 0) : !truncate ? m->last : m->last - MIN(back, m->last - m->compacted);
     entry_list_free(&r->list);
     entry_list_make(&r->list, after, truncate ? term + 1 : term, n % 9 == 4 ? 0 : 1 + n % 4);
-    r->batch = (struct raftlog_batch){.truncate = truncate,
+    r->batch = (struct raftlog_batch){.reset = reset,
+                                      .reset_index = after,
+                                      .reset_term = term,
+                                      .truncate = truncate,
                                       .truncate_after = after,
                                       .hard_state_changed = new_term || truncate,
                                       .hard = {.term = truncate ? term + 1 : term, .vote = n % 3},
@@ -109,7 +112,7 @@ static bool find_state(const struct run *r, struct raftlog *l, struct model *ret
         r->batch.hard_state_changed && b.hard.term == r->batch.hard.term && b.hard.vote == r->batch.hard.vote;
     struct raftlog_batch part = r->batch;
     part.hard_state_changed = hard_is_new;
-    part.truncate = false, part.entry_count = 0;
+    part.reset = part.truncate = false, part.entry_count = 0;
     model_apply(ret, &part);
     if (model_matches(l, ret, false))
         return true;

@@ -61,6 +61,10 @@ void model_apply(struct model *m, const struct raftlog_batch *b)
 {
     if (b->hard_state_changed)
         m->hard = b->hard;
+    if (b->reset) {
+        m->compacted = m->last = b->reset_index;
+        m->terms[m->last] = b->reset_term;
+    }
     if (b->truncate && b->truncate_after < m->last)
         m->last = b->truncate_after;
     for (unsigned i = 0; i < b->entry_count; i++) {

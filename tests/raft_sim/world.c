@@ -3,7 +3,15 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "tests/sim/sim.h"
+#include "tests/raft_sim/sim.h"
+
+unsigned sim_voters(const struct sim *s)
+{
+    unsigned voters = 0;
+    for (unsigned i = 0; i < s->config.count; i++)
+        voters += s->config.members[i].voter;
+    return voters;
+}
 
 bool sim_chance(struct sim *s, unsigned per_1000)
 {

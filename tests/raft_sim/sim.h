@@ -165,6 +165,7 @@ _Noreturn void sim_fail(const struct sim *s, const char *format, ...) PRINTF_LIK
 void sim_trace(const struct sim *s, uint32_t node, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* ---- world.c: chance, events, network ---- */
+unsigned sim_voters(const struct sim *s);
 bool sim_chance(struct sim *s, unsigned per_1000);
 int64_t sim_between(struct sim *s, int64_t low, int64_t high);
 void sim_post(struct sim *s, int64_t at_ns, enum sim_event_type type, uint32_t node, struct sim_message *message);

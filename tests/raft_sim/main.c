@@ -14,7 +14,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "tests/sim/sim.h"
+#include "tests/raft_sim/sim.h"
+#include "tests/support/plant_name.h"
 
 static struct sim world;
 static const char *program = "sim";
@@ -98,6 +99,15 @@ static void run_seeds(uint64_t from, uint64_t count)
 int main(int argc, char **argv)
 {
     program = argv[0];
+#ifdef SURF_PLANTS
+    if (argc > 3 && strcmp(argv[1], "--plant") == 0) {
+        if (!plant_find(argv[2], &plant_chosen)) {
+            fprintf(stderr, "%s: no such planted bug\n", argv[2]);
+            return 64;
+        }
+        argv += 2, argc -= 2;
+    }
+#endif
     if (argc == 1) {
         run_seeds(1, 500);
         return 0;

@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "tests/sim/sim.h"
+#include "tests/raft_sim/sim.h"
 
 /* An entry that some member was given: everything about it follows from its index and term (log matching). */
 struct sim_seen {
@@ -79,13 +79,13 @@ static void check_quorum(const struct sim *s, const struct sim_node *n, uint64_t
 {
     const struct sim_entry *e = sim_log_at(&n->shadow, index);
     unsigned have = 0;
-    for (unsigned i = 0; i < s->config.voter_count; i++) {
-        const struct sim_log *l = &s->nodes[s->config.voters[i]].durable;
-        have += l->last >= index && sim_log_at(l, index)->term == e->term;
+    for (unsigned i = 0; i < s->config.count; i++) {
+        const struct sim_log *l = &s->nodes[s->config.members[i].id].durable;
+        have += s->config.members[i].voter && l->last >= index && sim_log_at(l, index)->term == e->term;
     }
-    if (have < s->config.voter_count / 2 + 1)
+    if (have < sim_voters(s) / 2 + 1)
         sim_fail(s, "node %u takes entry %llu for committed, but only %u of %u voters have it on disk", n->id,
-                 (unsigned long long)index, have, s->config.voter_count);
+                 (unsigned long long)index, have, sim_voters(s));
 }
 
 static void check_committed(struct sim *s, const struct sim_node *n, uint64_t term, uint64_t from, uint64_t to)

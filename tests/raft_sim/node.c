@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "tests/sim/sim.h"
+#include "tests/raft_sim/sim.h"
 
 static int64_t local_time(const struct sim *s, const struct sim_node *n)
 {
@@ -309,7 +309,6 @@ void sim_start(struct sim *s, struct sim_node *n)
     the_world = s;
     n->incarnation++;
     struct raft_options options = {.id = n->id,
-                                   .config = s->config,
                                    .election = s->election,
                                    .reads = s->reads_by,
                                    .election_timeout_ns = SIM_ELECTION_NS,
@@ -322,6 +321,7 @@ void sim_start(struct sim *s, struct sim_node *n)
                                    .compacted_term = n->compacted ? sim_log_at(&n->durable, n->compacted)->term : 0,
                                    .last_index = n->durable.last,
                                    .applied_index = n->checkpoint.applied,
+                                   .config = s->config,
                                    .fresh = !n->ever_started};
     struct raft_storage storage = {.context = n, .read = storage_read, .term = storage_term};
     struct err_text why = {0};

@@ -1,0 +1,65 @@
+/* snapshot.c: copies of the state by hard links, and what a state that nobody has open holds. */
+#include <string.h>
+
+#include "base/rocks.h"
+#include "meta/store.h"
+
+enum err meta_checkpoint(struct meta *m, const char *path, struct err_text *why)
+{
+    char *message = NULL;
+    rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(m->db, &message);
+    TRY(rocks_result(message, "metadata checkpoint", why));
+    /* 0: what is only in memory is flushed first; without that it would be missing. */
+    rocksdb_checkpoint_create(c, path, 0, &message);
+    rocksdb_checkpoint_object_destroy(c);
+    return rocks_result(message, path, why);
+}
+
+static enum err read_row(rocksdb_t *db, const rocksdb_readoptions_t *read, const struct schema_key *key,
+                         struct arena *arena, struct slice *ret, bool *ret_found, struct err_text *why)
+{
+    char *message = NULL;
+    size_t size = 0;
+    char *value = rocksdb_get(db, read, (const char *)key->bytes, key->size, &size, &message);
+    TRY(rocks_result(message, "snapshot read", why));
+    *ret_found = value != NULL;
+    if (value)
+        *ret = arena_slice(arena, SLICE((const uint8_t *)value, size));
+    rocksdb_free(value);
+    return ERR_OK;
+}
+
+static enum err inspect(rocksdb_t *db, const rocksdb_readoptions_t *read, struct arena *arena,
+                        struct meta_snapshot_info *ret, struct err_text *why)
+{
+    struct schema_key key = schema_meta(), members = schema_members();
+    struct slice value = {0};
+    struct row_meta row = {0};
+    bool found = false;
+    TRY(read_row(db, read, &key, arena, &value, &found, why));
+    if (!found || row_meta_decode(value, &row) != ERR_OK)
+        return err_explain(why, ERR_CORRUPT, "a snapshot has no applied index");
+    struct meta_snapshot_info info = {.index = row.applied, .term = row.term};
+    TRY(read_row(db, read, &members, arena, &value, &found, why));
+    if (found && row_members_decode(value, &info.config_index, &info.config) != ERR_OK)
+        return err_explain(why, ERR_CORRUPT, "the members in a snapshot can't be read");
+    *ret = info;
+    return ERR_OK;
+}
+
+enum err meta_inspect(const char *path, struct arena *arena, struct meta_snapshot_info *ret, struct err_text *why)
+{
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    char *message = NULL;
+    rocksdb_options_set_merge_operator(options, count_rows_merge_operator());
+    rocksdb_t *db = rocksdb_open_for_read_only(options, path, 0, &message);
+    enum err e = rocks_result(message, path, why);
+    if (e == ERR_OK)
+        e = inspect(db, read, arena, ret, why);
+    if (db)
+        rocksdb_close(db);
+    rocksdb_readoptions_destroy(read);
+    rocksdb_options_destroy(options);
+    return e;
+}
