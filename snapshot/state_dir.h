@@ -13,6 +13,8 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 

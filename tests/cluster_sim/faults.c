@@ -192,7 +192,8 @@ static void take_back(struct world *w, struct member *leader)
         if (!member_up(m) || (member && !member->voter && !is_zero(member->identity) && m == leader))
             continue;
         bool foreign = member && !is_zero(member->identity) && memcmp(member->identity, m->identity, 16) != 0;
-        if (foreign && change(w, leader, REPLICA_MEMBER_REJOIN, m) == ERR_OK)
+        /* Asked twice: its old self goes, then the new one comes. */
+        if ((foreign || (!member && m->disk_fails)) && change(w, leader, REPLICA_MEMBER_REJOIN, m) == ERR_OK)
             return;
         if (member && !foreign && m->disk_fails && member->voter && all_agree(w, leader))
             m->disk_fails = false; /* it is one of them again */

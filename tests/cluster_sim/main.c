@@ -16,15 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/plant.h"
 #include "tests/cluster_sim/world.h"
+#include "tests/support/plant_name.h"
 
 #ifndef SURF_COMMIT
 #define SURF_COMMIT "unknown"
-#endif
-
-#ifdef SURF_PLANTS
-enum plant plant_chosen;
 #endif
 
 static struct world world;
@@ -135,20 +131,11 @@ static int usage(void)
 static bool choose_plant(const char *name)
 {
 #ifdef SURF_PLANTS
-    static const char *const names[] = {"NONE",
-#define X(plant) #plant,
-                                        PLANT_LIST(X)
-#undef X
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-        if (strcmp(name, names[i]) == 0) {
-            plant_chosen = (enum plant)i;
-            return true;
-        }
+    return plant_find(name, &plant_chosen);
 #else
     (void)name;
-#endif
     return false;
+#endif
 }
 
 int main(int argc, char **argv)
