@@ -38,8 +38,8 @@ static void report(struct block_reporter *r);
 
 static void ask_next(struct block_reporter *r)
 {
-    r->at = (r->at + 1) % r->node->member_count;
-    if (++r->hops < r->node->member_count)
+    r->at++;
+    if (++r->hops < NODE_MEMBERS_MAX)
         report(r);
 }
 
@@ -54,15 +54,25 @@ static void follow_hint(struct block_reporter *r, struct slice message)
         return;
     }
     r->at = (unsigned)(leader - r->node->members);
-    if (++r->hops < r->node->member_count + 1)
+    if (++r->hops < NODE_MEMBERS_MAX)
         report(r);
+}
+
+/* The members, for a block server that has no log to read them from. */
+static void learn_members(struct block_reporter *r, struct slice message)
+{
+    struct wire_members members;
+    struct err_text why;
+    arena_reset(&r->arena);
+    if (!r->node->replica && wire_members_decode(message, &r->arena, &members, &why) == ERR_OK)
+        node_members_learn(r->node, &members);
 }
 
 static void on_answer(void *context, const struct rpc_response *response)
 {
     struct block_reporter *r = context;
     r->call_under_way = false;
-    if (r->node->crashed || r->node->stopping)
+    if (!node_in_service(r->node))
         return;
     if (r->again) {
         r->again = false;
@@ -79,6 +89,7 @@ static void on_answer(void *context, const struct rpc_response *response)
         r->complaint = response->status;
     } else if (response->status == ERR_OK) {
         r->complaint = ERR_OK;
+        learn_members(r, response->message);
     }
 }
 
@@ -93,15 +104,11 @@ static void report(struct block_reporter *r)
             (void)!node_registry_report(n, &info, n->config.advertise.text, &why);
         return;
     }
-    struct member *m = n->leader ? node_member(n, n->leader) : &n->members[r->at];
-    if (!m || !m->peer) {
-        m = NULL;
-        for (unsigned i = 0; i < n->member_count && !m; i++)
-            if (n->members[(r->at + i) % n->member_count].peer)
-                m = &n->members[(r->at + i) % n->member_count];
-        if (!m)
-            return; /* a single member, which does not lead yet */
-    }
+    struct member *m = node_member(n, n->leader);
+    for (unsigned i = 0; i < NODE_MEMBERS_MAX && !(m && m->peer); i++)
+        m = &n->members[(r->at + i) % NODE_MEMBERS_MAX];
+    if (!m || !m->peer)
+        return; /* a single member, which does not lead yet */
     r->at = (unsigned)(m - n->members);
     r->call_under_way = true;
     arena_reset(&r->arena);
@@ -122,7 +129,7 @@ static void on_work_done(uv_work_t *work, int cancelled)
     CHECK(cancelled == 0);
     r->work_under_way = false;
     n->block_stat = r->stat;
-    if (n->crashed || n->stopping || n->fault.text[0] || n->member_count == 0 || r->call_under_way)
+    if (!node_in_service(n) || r->call_under_way)
         return;
     r->hops = 0;
     report(r);
@@ -132,7 +139,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct block_reporter *r = timer->data;
     schedule(r, REPORT_MS);
-    if (r->work_under_way || r->node->crashed || r->node->fault.text[0])
+    if (r->work_under_way || !node_in_service(r->node))
         return;
     r->work_under_way = true;
     CHECK(uv_queue_work(r->node->loop, &r->work, on_work, on_work_done) == 0);

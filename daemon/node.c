@@ -62,6 +62,7 @@ static void open_handles(struct node *n)
     n->second_timer.data = n;
     uv_timer_start(&n->second_timer, on_second, 0, 1000);
     node_chaos_open(n);
+    service_members_open(n);
     node_lead_open(n);
     uv_signal_init(n->loop, &n->sigterm);
     uv_signal_init(n->loop, &n->sigint);
@@ -172,6 +173,7 @@ static void close_loop_parts(struct node *n)
 {
     node_replica_stop(n);
     node_chaos_close(n);
+    service_members_close(n);
     node_lead_close(n);
     uv_close((uv_handle_t *)&n->second_timer, NULL);
     uv_close((uv_handle_t *)&n->sigterm, NULL);

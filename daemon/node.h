@@ -95,6 +95,9 @@ struct node {
     enum lead_stage lead_stage;
     int64_t lead_until_ns; /* of the stage */
     uint64_t lead_index;   /* the leader's log ends here: wait for it */
+    uv_timer_t change_timer;
+    struct list change_waits; /* of service_members.c */
+    unsigned change_wait_count;
     bool rejoin_asked;
     unsigned rejoin_at;
 
@@ -198,6 +201,8 @@ void service_block(struct node *n, struct rpc_request *request);
 void service_block_report(struct node *n, struct rpc_request *request);
 void service_admin(struct node *n, struct rpc_request *request);
 void service_members(struct node *n, struct rpc_request *request);
+void service_members_open(struct node *n);
+void service_members_close(struct node *n);
 /* What METHOD_BLOCK_INFO says. */
 void service_block_info(struct node *n, struct wire_block_info *ret);
 

@@ -81,12 +81,12 @@ void node_rejoin_second(struct node *n)
         return;
     const struct raft_member *self = raft_config_find(replica_config(n->replica), n->config.id);
     bool taken = self && memcmp(self->identity, datadir_uuid(n->dir), sizeof self->identity) == 0;
-    if (stage == DATADIR_REJOIN_ASK)
+    if (stage == DATADIR_REJOIN_ASK || !taken)
         ask(n, WIRE_MEMBER_REJOIN);
-    else if (taken && (stage == DATADIR_REJOIN_LEARNER || self->voter)) {
+    else if (stage == DATADIR_REJOIN_LEARNER || self->voter) {
         log_info("in its place again");
         note(n, DATADIR_REJOIN_NONE);
-    } else if (taken && stage == DATADIR_REJOIN_VOTER) {
+    } else {
         ask(n, WIRE_MEMBER_PROMOTE);
     }
 }

@@ -16,6 +16,48 @@
 #define STATE_SESSIONS_MAX 1024u
 #define ENTRY_TEXT_BYTES 512u
 
+static void add_ids(struct bytes *to, const char *word, const struct raft_config *c,
+                    bool (*is)(const struct raft_member *m))
+{
+    const char *separator = word;
+    for (unsigned i = 0; i < c->count; i++) {
+        char text[32];
+        if (!is(&c->members[i]))
+            continue;
+        snprintf(text, sizeof text, "%s%u", separator, c->members[i].id);
+        bytes_append(to, slice_str(text));
+        separator = ",";
+    }
+}
+
+static bool is_voter(const struct raft_member *m)
+{
+    return m->voter;
+}
+
+static bool is_old_voter(const struct raft_member *m)
+{
+    return m->old_voter;
+}
+
+static bool is_learner(const struct raft_member *m)
+{
+    return !m->voter && !m->leaving;
+}
+
+static const char *config_text(const struct raft_entry *e, struct arena *a)
+{
+    struct raft_config config;
+    _cleanup_(bytes_free) struct bytes text = {0};
+    if (raft_config_decode(e->data, &config) != ERR_OK)
+        return "unreadable";
+    bytes_append(&text, slice_str("config"));
+    add_ids(&text, " voters ", &config, is_voter);
+    add_ids(&text, " old voters ", &config, is_old_voter);
+    add_ids(&text, " learners ", &config, is_learner);
+    return arena_str(a, bytes_slice(&text));
+}
+
 static const char *entry_text(const struct raft_entry *e, struct arena *a)
 {
     char text[ENTRY_TEXT_BYTES];
@@ -24,7 +66,7 @@ static const char *entry_text(const struct raft_entry *e, struct arena *a)
     if (e->type == RAFT_ENTRY_NOOP)
         return "noop";
     if (e->type == RAFT_ENTRY_CONFIG)
-        return "config";
+        return config_text(e, a);
     if (wire_meta_command_decode(e->data, a, &command, &why) != ERR_OK)
         return "unreadable";
     meta_command_describe(&command, text, sizeof text);
@@ -35,7 +77,7 @@ static const char *entry_text(const struct raft_entry *e, struct arena *a)
 static void state_log(struct node *n, unsigned count, struct arena *a, struct wire_admin_state *s)
 {
     struct raftlog_bounds bounds;
-    raftlog_bounds(n->raftlog, &bounds);
+    raftlog_bounds(replica_log(n->replica), &bounds);
     s->compacted = bounds.compacted_index;
     s->log_bytes = bounds.bytes;
     s->log_segments = bounds.segments;
@@ -46,7 +88,7 @@ static void state_log(struct node *n, unsigned count, struct arena *a, struct wi
     uint64_t from = bounds.last_index + 1 - count;
     while (s->log_count < count) {
         unsigned got = 0;
-        if (raftlog_read(n->raftlog, from, count - s->log_count, LIMIT_RAFT_BATCH_BYTES, &buffer, entries, &got) !=
+        if (raftlog_read(replica_log(n->replica), from, count - s->log_count, LIMIT_RAFT_BATCH_BYTES, &buffer, entries, &got) !=
                 ERR_OK ||
             got == 0)
             break;
@@ -59,32 +101,50 @@ static void state_log(struct node *n, unsigned count, struct arena *a, struct wi
     s->log = list;
 }
 
+static void state_members(struct node *n, const struct raft_status *status, struct arena *a,
+                          struct wire_admin_state *s)
+{
+    const struct raft_config *config = replica_config(n->replica);
+    struct wire_admin_peer *peers = arena_zalloc(a, (config->count + 1) * sizeof *peers);
+    for (unsigned i = 0; i < config->count; i++) {
+        const struct raft_member *m = &config->members[i];
+        peers[i] = (struct wire_admin_peer){
+            .id = m->id, .address = slice_str(m->address), .voter = m->voter, .old_voter = m->old_voter};
+        if (m->id == n->config.id)
+            peers[i].active = node_in_service(n), peers[i].match = status->last;
+        for (unsigned p = 0; p < status->progress_count; p++) {
+            const struct raft_progress *progress = &status->progress[p];
+            if (progress->id != m->id)
+                continue;
+            peers[i].active = progress->active, peers[i].match = progress->match;
+            peers[i].needs_snapshot = progress->needs_snapshot;
+        }
+    }
+    s->peers = peers, s->peer_count = config->count;
+}
+
 static void state_raft(struct node *n, struct arena *a, struct wire_admin_state *s)
 {
-    struct raft_status status;
-    raft_status(n->raft, &status);
-    s->role = status.role;
+    struct replica_status status;
+    replica_status(n->replica, &status);
+    s->role = status.raft.role;
     s->election_manual = n->config.election == RAFT_ELECTION_MANUAL;
-    s->term = status.term, s->leader = status.leader, s->vote = status.vote;
-    s->commit = status.committed, s->persisted = status.persisted, s->last = status.last;
-    s->applied = meta_applied_index(n->meta);
-    struct wire_admin_peer *peers = arena_zalloc(a, n->member_count * sizeof *peers);
-    for (unsigned i = 0; i < n->member_count; i++) {
-        const struct member *m = &n->members[i];
-        peers[i] = (struct wire_admin_peer){.id = m->id, .address = slice_str(m->address.text), .voter = true};
-        if (!m->peer)
-            peers[i].active = !n->crashed, peers[i].match = status.last;
-        for (unsigned p = 0; p < status.progress_count; p++)
-            if (status.progress[p].id == m->id)
-                peers[i].active = status.progress[p].active, peers[i].match = status.progress[p].match;
-    }
-    s->peers = peers, s->peer_count = n->member_count;
+    s->term = status.raft.term, s->leader = status.raft.leader, s->vote = status.raft.vote;
+    s->commit = status.raft.committed, s->persisted = status.raft.persisted, s->last = status.raft.last;
+    s->applied = status.raft.applied;
+    s->flushed = status.flushed_index;
+    s->removed = status.removed;
+    s->config_pending = status.raft.config_pending, s->config_index = status.raft.config_index;
+    s->snapshot_index = status.receiving.index, s->snapshot_from = status.receiving.peer;
+    s->snapshot_bytes = status.receiving.bytes, s->snapshot_total_bytes = status.receiving.total_bytes;
+    s->snapshots_installed = status.snapshots_installed;
+    s->hashes_compared = status.hashes_compared;
+    state_members(n, &status.raft, a, s);
 }
 
 static void state_sessions(struct node *n, const struct meta_query_reply *reply, struct arena *a,
                            struct wire_admin_state *s)
 {
-    int64_t now_ns = clock_boot_ns();
     unsigned count = MIN(reply->session_count, STATE_SESSIONS_MAX);
     struct wire_admin_session *list = arena_zalloc(a, (count + 1) * sizeof *list);
     for (unsigned i = 0; i < count; i++) {
@@ -95,7 +155,7 @@ static void state_sessions(struct node *n, const struct meta_query_reply *reply,
                                               .client = info->client,
                                               .export = info->export,
                                               .opened_ns = info->opened_ns,
-                                              .silent_ns = sessions_silent_ns(&n->sessions, info->id, now_ns)};
+                                              .silent_ns = replica_session_silent_ns(n->replica, info->id)};
     }
     s->sessions = list, s->session_count = count;
 }
@@ -123,22 +183,23 @@ static void state_block_servers(struct node *n, const struct meta_query_reply *r
 /* Of the applied state, here and now, whoever leads. */
 static void state_meta(struct node *n, struct arena *a, struct wire_admin_state *s)
 {
+    struct meta *meta = replica_meta(n->replica);
     struct sha256 *chain = arena_alloc(a, sizeof *chain);
-    meta_chain_hash(n->meta, chain);
+    if (!meta)
+        return; /* it could not be opened */
+    meta_chain_hash(meta, chain);
     s->chain_hash = SLICE(chain->bytes, SHA256_SIZE);
-    uint64_t flushed;
-    if (meta_flushed_index(n->meta, &flushed) == ERR_OK)
-        s->flushed = flushed;
+    s->applied = meta_applied_index(meta);
     struct meta_query query = {.op = META_QUERY_STATFS};
     struct meta_query_reply reply = {0};
-    if (meta_query(n->meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
+    if (meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
         s->inodes = reply.statfs.inodes, s->file_bytes = reply.statfs.bytes;
     struct meta_query_reply *kept = arena_zalloc(a, sizeof *kept);
     query.op = META_QUERY_CLUSTER;
-    if (meta_query(n->meta, &query, a, kept) == ERR_OK && kept->status == ERR_OK)
+    if (meta_query(meta, &query, a, kept) == ERR_OK && kept->status == ERR_OK)
         state_block_servers(n, kept, a, s);
     query.op = META_QUERY_SESSIONS;
-    if (meta_query(n->meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
+    if (meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
         state_sessions(n, &reply, a, s);
 }
 
@@ -160,6 +221,7 @@ static void answer_state(struct node *n, struct rpc_request *request)
                                  .pid = (uint32_t)getpid(),
                                  .uptime_ns = clock_boot_ns() - n->started_ns,
                                  .fault = slice_str(n->fault.text),
+                                 .suspended = slice_str(n->no_space.text),
                                  .unreachable = n->unreachable,
                                  .unreachable_count = n->unreachable_count};
     const uint8_t *cluster_id = datadir_cluster_id(n->dir);
@@ -167,7 +229,7 @@ static void answer_state(struct node *n, struct rpc_request *request)
         s.has_cluster_id = true;
         memcpy(s.cluster_id, cluster_id, sizeof s.cluster_id);
     }
-    if (n->raft) {
+    if (n->replica) {
         state_raft(n, a, &s);
         state_log(n, query.log_entries, a, &s);
         state_meta(n, a, &s);
@@ -214,8 +276,7 @@ static void answer_unreachable(struct node *n, struct rpc_request *request)
 
 static void answer_heartbeat(struct node *n, struct rpc_request *request)
 {
-    struct raft_event e = {.type = RAFT_EVENT_HEARTBEAT};
-    enum err status = node_step(n, &e);
+    enum err status = replica_heartbeat(n->replica);
     if (status == ERR_OK)
         rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
     else
@@ -250,6 +311,8 @@ void service_admin(struct node *n, struct rpc_request *request)
         node_hand_over(n, request, (uint32_t)request->conn_tag);
     else if (request->method == METHOD_ADMIN_LEADER)
         node_lead(n, request);
+    else if (request->method == METHOD_ADMIN_MEMBERS)
+        service_members(n, request);
     else
         answer_heartbeat(n, request);
 }

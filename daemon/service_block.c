@@ -191,8 +191,10 @@ void service_block_report(struct node *n, struct rpc_request *request)
     enum err e = wire_block_info_decode(request->message, &request->arena, &info, &why);
     if (e == ERR_OK)
         e = node_registry_report(n, &info, arena_str(&request->arena, info.address), &why);
+    struct wire_members members;
+    node_members_describe(n, &members);
     if (e == ERR_OK)
-        rpc_reply(request, ERR_OK, SLICE(NULL, 0), NULL);
+        rpc_reply(request, ERR_OK, wire_members_encode(&members, &request->arena), NULL);
     else
         service_refuse(n, request, e, why.text);
 }

@@ -172,9 +172,9 @@ static enum err remove_member(struct raft_config *config, uint32_t id)
 
 static enum err edit(struct raft_config *config, const struct replica_change *c, struct err_text *why)
 {
-    if (c->kind == REPLICA_MEMBER_ADD)
-        return add(config, c, why);
     struct raft_member *m = find(config, c->id);
+    if (c->kind == REPLICA_MEMBER_ADD || (c->kind == REPLICA_MEMBER_REJOIN && !m))
+        return add(config, c, why);
     if (!m)
         return err_explain(why, ERR_NO_NODE, "there is no member %u", c->id);
     switch (c->kind) {
@@ -191,10 +191,7 @@ static enum err edit(struct raft_config *config, const struct replica_change *c,
     case REPLICA_MEMBER_REJOIN:
         if (same_identity(m->identity, c->identity))
             return err_explain(why, ERR_EXIST, "member %u is back already", c->id);
-        m->voter = false;
-        memcpy(m->identity, c->identity, sizeof m->identity);
-        snprintf(m->address, sizeof m->address, "%s", c->address);
-        return ERR_OK;
+        return remove_member(config, c->id); /* its old self first: what that promised is lost */
     default:
         return remove_member(config, c->id);
     }

@@ -168,7 +168,8 @@ enum replica_change_kind {
     REPLICA_MEMBER_PROMOTE, /* learner to voter, when it has caught up */
     REPLICA_MEMBER_DEMOTE,  /* voter to learner */
     REPLICA_MEMBER_REMOVE,
-    REPLICA_MEMBER_REJOIN /* the same id with a new identity and no data: a learner, promoted again when it has caught up */
+    REPLICA_MEMBER_REJOIN /* the same id with a new identity and no data: the one with the old identity is removed; asked
+                             once more, the new one is added as a learner */
 };
 struct replica_change {
     enum replica_change_kind kind;
