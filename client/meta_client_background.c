@@ -68,7 +68,7 @@ static void reopen(struct meta_client *c, uint64_t expired)
         log_info("session %llu is open", (unsigned long long)meta_client_session(c));
     } else if (e != ERR_CANCELLED) {
         log_warn("a new session could not be opened: %s", err_message(e));
-        if (meta_route_pause(META_BACKOFF_MAX_NS, c->stop) != ERR_OK)
+        if (meta_route_pause(ROUTE_BACKOFF_MAX_NS, c->stop) != ERR_OK)
             return;
     }
 }

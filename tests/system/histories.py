@@ -1,0 +1,92 @@
+"""Clients that write down what they ask and what they are told (tests/tools/lin_client), and the verdict on it (tests/lin)."""
+
+import random
+import re
+import subprocess
+
+import cluster as clusters
+
+CHECKER = clusters.BIN.parent / "test-bin" / "lin"
+VERDICTS = {0: "ok", 1: "BAD", 2: "unknown"}
+
+
+class Clients:
+    """Some clients of one history, each on the machine that it is given."""
+
+    def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4):
+        self.cluster, self.model, self.machines, self.seed = cluster, model, machines, seed
+        self.options = ["--timeout-ms", timeout_ms, "--pause-us", pause_us, "--objects", objects, "--names", names]
+        self.numbers = 0
+        self.files = []
+        self.running = {}  # name -> (process, machine)
+        for machine in machines:
+            self.start(machine)
+
+    def start(self, machine):
+        """A client with a number that none has had: one that was killed must not use a tag again."""
+        self.numbers += 1
+        name = f"c{self.numbers}"
+        file = self.cluster.dir / f"{self.model}-{name}.txt"
+        self.files.append(file)
+        process = self.cluster.program(
+            machine, f"client-{name}", clusters.BIN / "surf-lin-client", "-m", self.cluster.addresses, "--model", self.model, "--client", name,
+            "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
+        self.running[name] = process, machine
+
+    def operations(self):
+        """Calls noted so far."""
+        return sum(f.read_bytes().count(b" invoke ") for f in self.files if f.exists())
+
+    def answered(self):
+        return sum(f.read_bytes().count(b" ok ") for f in self.files if f.exists())
+
+    def wait_for(self, more, seconds=30):
+        """Until this many more operations have succeeded."""
+        goal = self.answered() + more
+        clusters.wait_until(f"{more} operations to succeed", lambda: self.answered() >= goal, seconds)
+
+    def kill_one(self, rng):
+        """kill -9 of a client, and another in its place."""
+        name = rng.choice(sorted(self.running))
+        process, machine = self.running.pop(name)
+        process.kill()
+        self.start(machine)
+
+    def some(self, rng):
+        return self.running[rng.choice(sorted(self.running))][0]
+
+    def stop(self):
+        for process, _ in self.running.values():
+            code = process.terminate(30)
+            assert code == 0, f"{process.name} ended with {code}:\n{process.tail()}"
+        self.running = {}
+
+    def kill(self):
+        for process, _ in self.running.values():
+            process.kill()
+        self.running = {}
+
+    def verdict(self):
+        """(verdict, what the checker says)"""
+        files = [str(f) for f in self.files if f.exists()]
+        done = subprocess.run([str(CHECKER), self.model, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=300 * clusters.PATIENCE)
+        assert done.returncode in VERDICTS, done.stdout
+        return VERDICTS[done.returncode], done.stdout
+
+    def check(self, at_least, say):
+        """Stops all; the history must be linearizable, and of some length."""
+        self.stop()
+        verdict, text = self.verdict()
+        say(f"  {self.model}, seed {self.seed}: {text.splitlines()[0]}")
+        assert verdict == "ok", f"seed {self.seed}: {text}\nin {self.cluster.dir}"
+        operations, = re.findall(r"(\d+) operations", text)
+        assert int(operations) >= at_least, f"{operations} operations say little: {text}"
+
+
+def seeded(request):
+    """A generator whose seed is printed when the test fails; SURF_SEED replays its choices (not the timing)."""
+    import os
+    seed = int(os.environ.get("SURF_SEED", random.SystemRandom().randrange(1 << 30)))
+    request.node.user_properties.append(("seed", seed))
+    return seed, random.Random(seed)

@@ -1,0 +1,137 @@
+"""What clients of three real nodes saw while nodes were killed, stopped, cut off and given other clocks, judged by the checker
+of tests/lin. The time of the faults: SURF_SOAK_SECONDS (12)."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import cluster as clusters
+import histories
+import netns
+
+REASON = netns.why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+NODES = 3
+CLIENTS = 5
+SECONDS = float(os.environ.get("SURF_SOAK_SECONDS", "12"))
+SESSION_SECONDS = 5
+
+
+class Nemesis:
+    """Faults of one kind, one after the other; `undo` leaves all nodes running and heard. Clocks stay wrong: SurfFS must not
+    need them right, and is to measure spans with those that don't step."""
+
+    def __init__(self, cluster, clients, rng):
+        self.cluster, self.clients, self.rng = cluster, clients, rng
+        self.net = cluster.net
+        self.count = 0
+        self.stopped = []
+
+    def some_node(self):
+        """The leader half of the time."""
+        leader = self.cluster.leader() if self.rng.random() < 0.5 else None
+        return self.cluster.nodes[leader or self.rng.choice(list(self.cluster.nodes))]
+
+    def last(self, low, high):
+        """How long a fault lasts is what is tested here: no condition ends it."""
+        time.sleep(self.rng.uniform(low, high))
+
+    def kill(self):
+        victims = {self.some_node().id} if self.rng.random() < 0.7 else set(self.rng.sample(list(self.cluster.nodes), self.rng.choice([2, 3])))
+        for number in victims:
+            self.cluster.nodes[number].kill()
+        if self.rng.random() < 0.5:
+            self.clients.kill_one(self.rng)
+        self.last(0.05, 1.5)
+        for number in victims:
+            self.cluster.nodes[number].start()
+
+    def pause(self):
+        """Longer than an election; half of the times than the lease (2 s); now and then than a session."""
+        process = self.clients.some(self.rng) if self.rng.random() < 0.2 else self.some_node().process
+        self.stopped.append(process)
+        process.signal(signal.SIGSTOP)
+        self.last(*self.rng.choice([(0.3, 1.5), (2.1, 3), (SESSION_SECONDS + 0.5, SESSION_SECONDS + 1.5)]))
+        process.signal(signal.SIGCONT)
+
+    def cut(self):
+        numbers = list(self.cluster.nodes)
+        one = self.some_node().id
+        other = self.rng.choice([n for n in numbers if n != one])
+        choice = self.rng.randrange(5)
+        if choice == 0:
+            self.net.isolate(one)  # from clients too
+        elif choice == 1:
+            self.net.split([one], [n for n in numbers if n != one])  # clients still reach it
+        elif choice == 2:
+            self.net.cut(one, other, one_way=True)
+        elif choice == 3:
+            for n in numbers:  # it is heard, and hears no other node
+                if n != one:
+                    self.net.cut(n, one, one_way=True)
+        else:
+            for n in numbers:  # it hears, and no other node hears it
+                if n != one:
+                    self.net.cut(one, n, one_way=True)
+        self.last(0.5, 4)
+        self.net.heal()
+
+    def clocks(self):
+        """The time of day of a node that runs is stepped, or a node restarts with the others of its clocks elsewhere."""
+        node = self.some_node()
+        if node.time_of_day and self.rng.random() < 0.6:
+            node.step_time_of_day(self.rng.choice([-86400, -3600, -3, 0, 3, 3600, 10**7]))
+        else:
+            node.kill()
+            node.offset_s = self.rng.choice([0, 7, 86400, 10**8])
+            node.start()
+        self.last(0.5, 2)
+
+    def all(self):
+        getattr(self, self.rng.choice(["kill", "pause", "cut", "clocks"]))()
+
+    def undo(self):
+        for process in self.stopped:
+            process.signal(signal.SIGCONT)
+        self.net.heal()
+        for node in self.cluster.nodes.values():
+            if not node.running():
+                node.start()
+
+    def run(self, kind, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            getattr(self, kind)()
+            self.count += 1
+            self.last(0.1, 1)
+        self.undo()
+
+
+@pytest.mark.parametrize("model", ["names", "register", "list"])
+@pytest.mark.parametrize("kind", ["kill", "pause", "cut", "clocks", "all"])
+def test_history(tmp_path, request, capsys, kind, model):
+    seed, rng = histories.seeded(request)
+    extra = ["--session-timeout", SESSION_SECONDS]
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n{text}", end="")
+
+    machines = list(range(NODES + 1, NODES + 1 + CLIENTS))
+    with netns.cluster(tmp_path / "cluster", NODES, NODES + CLIENTS, extra, fake_time=kind in ("clocks", "all")) as cluster:
+        clients = histories.Clients(cluster, model, machines, seed)
+        try:
+            clients.wait_for(50)
+            nemesis = Nemesis(cluster, clients, rng)
+            try:
+                nemesis.run(kind, SECONDS)
+            finally:
+                nemesis.undo()
+            cluster.wait_leader()
+            clients.wait_for(100)
+            clients.check(200, lambda text: say(f"{text} ({nemesis.count} faults: {kind})"))
+        finally:
+            clients.kill()
