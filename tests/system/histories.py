@@ -1,8 +1,11 @@
 """Clients that write down what they ask and what they are told (tests/tools/lin_client), and the verdict on it (tests/lin)."""
 
+import os
 import random
 import re
+import signal
 import subprocess
+import time
 
 import cluster as clusters
 
@@ -57,6 +60,8 @@ class Clients:
 
     def stop(self):
         for process, _ in self.running.values():
+            process.signal(signal.SIGTERM)
+        for process, _ in self.running.values():
             code = process.terminate(30)
             assert code == 0, f"{process.name} ended with {code}:\n{process.tail()}"
         self.running = {}
@@ -84,9 +89,42 @@ class Clients:
         assert int(operations) >= at_least, f"{operations} operations say little: {text}"
 
 
+class Service:
+    """What the clients of some histories got between two moments: how many operations, how long they took, and in which part of
+    the time (in windows of 100 ms) anything succeeded at all."""
+
+    WINDOW_NS = 100_000_000
+
+    def __init__(self, clients, begun_ns, ended_ns):
+        self.latencies_ms, windows = [], set()
+        for file in clients.files:
+            call = None
+            for line in file.read_text().splitlines():
+                time_ns, _, kind = line.split(" ", 3)[:3]
+                time_ns = int(time_ns)
+                if kind == "invoke":
+                    call = time_ns
+                elif kind != "info" and begun_ns <= time_ns <= ended_ns:
+                    self.latencies_ms.append((time_ns - call) / 1e6)
+                    windows.add((time_ns - begun_ns) // self.WINDOW_NS)
+        self.latencies_ms.sort()
+        self.availability = len(windows) / ((ended_ns - begun_ns) // self.WINDOW_NS + 1)
+
+    def latency_ms(self, part):
+        return self.latencies_ms[min(len(self.latencies_ms) - 1, int(part * len(self.latencies_ms)))] if self.latencies_ms else float("inf")
+
+    def __str__(self):
+        return f"{len(self.latencies_ms)} operations, available {self.availability:.1%}, p50 {self.latency_ms(0.5):.1f} ms, " \
+               f"p99 {self.latency_ms(0.99):.1f} ms, max {self.latency_ms(1):.0f} ms"
+
+
+def now_ns():
+    """The clock of the histories."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def seeded(request):
     """A generator whose seed is printed when the test fails; SURF_SEED replays its choices (not the timing)."""
-    import os
     seed = int(os.environ.get("SURF_SEED", random.SystemRandom().randrange(1 << 30)))
     request.node.user_properties.append(("seed", seed))
     return seed, random.Random(seed)
