@@ -16,10 +16,10 @@ VERDICTS = {0: "ok", 1: "BAD", 2: "unknown"}
 class Clients:
     """Some clients of one history, each on the machine that it is given."""
 
-    def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4):
+    def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4, numbers_from=0):
         self.cluster, self.model, self.machines, self.seed = cluster, model, machines, seed
         self.options = ["--timeout-ms", timeout_ms, "--pause-us", pause_us, "--objects", objects, "--names", names]
-        self.numbers = 0
+        self.numbers = numbers_from
         self.files = []
         self.running = {}  # name -> (process, machine)
         for machine in machines:
@@ -71,9 +71,9 @@ class Clients:
             process.kill()
         self.running = {}
 
-    def verdict(self):
-        """(verdict, what the checker says)"""
-        files = [str(f) for f in self.files if f.exists()]
+    def verdict(self, *others):
+        """(verdict, what the checker says), of these clients' history, together with that of others"""
+        files = [str(f) for clients in [self, *others] for f in clients.files if f.exists()]
         done = subprocess.run([str(CHECKER), self.model, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=300 * clusters.PATIENCE)
         assert done.returncode in VERDICTS, done.stdout

@@ -135,3 +135,22 @@ def test_history(tmp_path, request, capsys, kind, model):
             clients.check(200, lambda text: say(f"{text} ({nemesis.count} faults: {kind})"))
         finally:
             clients.kill()
+
+
+@pytest.mark.parametrize("model", ["names", "register", "list"])
+def test_two_clusters_are_not_one(tmp_path, request, model):
+    """What the tests above could not be without: clients of two clusters that know nothing of each other, taken for clients of
+    one, have no history that the checker accepts."""
+    seed, _ = histories.seeded(request)
+    with netns.cluster(tmp_path / "left", 1, 2) as left, netns.cluster(tmp_path / "right", 1, 2) as right:
+        clients = [histories.Clients(left, model, [2], seed), histories.Clients(right, model, [2], seed, numbers_from=1000)]
+        try:
+            for each in clients:
+                each.wait_for(50)
+                each.stop()
+            assert all(each.verdict()[0] == "ok" for each in clients)
+            verdict, text = clients[0].verdict(clients[1])
+            assert verdict == "BAD" and "\n> " in text, text
+        finally:
+            for each in clients:
+                each.kill()
