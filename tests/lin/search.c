@@ -5,6 +5,8 @@
  * completes the configuration it can be moved to the front, for what must come before it is done already.
  * - An open operation is tried last and only where it changes something; of open operations with equal calls the
  * earliest is tried, since it can stand wherever a later one can.
+ * - At first not more than one, then three open operations in a row are allowed. Most histories need no more, and how
+ * many orders there are of many open operations is out of all bounds.
  * - A configuration that differs from one that was visited only in having used up more open operations can't lead to
  * more, and is left out.
  * - What is done and the state are remembered as a fingerprint of 128 bits, made by exclusive or of a random number for
@@ -17,6 +19,8 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "tests/lin/internal.h"
+
+#define COMPARED_PER_CONFIGURATION 32u /* sets that are compared in the time that a configuration takes */
 
 /* A call or an answer, in a list in order of time; open operations have no answer. */
 struct event {
@@ -45,6 +49,7 @@ struct visited {
     size_t count, capacity; /* capacity: a power of two */
     uint64_t *sets;
     size_t set_count, set_capacity, words;
+    uint64_t compared; /* sets with one another, ever */
 };
 
 /* One operation that was done, and what to return to. */
@@ -68,6 +73,7 @@ struct search {
     struct fingerprint mask;
     struct visited visited;
     uint64_t configurations, budget;
+    size_t row_max; /* open operations in a row that are allowed */
     /* The furthest that any order came: the first answer that it could not explain. */
     size_t furthest;
     const struct lin_op *furthest_op;
@@ -110,7 +116,7 @@ static bool visit(struct visited *v, struct fingerprint f, const uint64_t *used)
     if (2 * (v->count + 1) > v->capacity)
         grow_places(v);
     struct place *place = place_of(v->places, v->capacity, f);
-    for (size_t set = place->first; set; set = (size_t)v->sets[(set - 1) * (v->words + 1)])
+    for (size_t set = place->first; set; set = (size_t)v->sets[(set - 1) * (v->words + 1)], v->compared++)
         if (is_subset(&v->sets[(set - 1) * (v->words + 1) + 1], used, v->words))
             return false;
     if (v->set_count == v->set_capacity) {
@@ -246,10 +252,20 @@ static bool may_try(const struct search *s, const struct event *e, bool open)
     return !open || e->twin == 0 || s->done[e->twin - 1];
 }
 
+/* Whether another open operation is allowed now. */
+static bool may_open(const struct search *s)
+{
+    size_t row = 0;
+    while (row < s->step_count && row < s->row_max && !s->steps[s->step_count - 1 - row].event->answer)
+        row++;
+    return row < s->row_max;
+}
+
 /* Does one operation that doesn't only look, behind `last` in the order of trying (NULL: any); false: none is left. */
 static bool branch(struct search *s, struct event *last)
 {
-    for (unsigned pass = last && !last->answer; pass < 2; pass++, last = NULL)
+    unsigned passes = may_open(s) ? 2 : 1;
+    for (unsigned pass = last && !last->answer; pass < passes; pass++, last = NULL)
         for (struct event *e = last ? last->next : s->head.next; e && !e->is_answer; e = e->next) {
             if (!may_try(s, e, pass == 1))
                 continue;
@@ -264,7 +280,7 @@ static bool branch(struct search *s, struct event *last)
     return false;
 }
 
-static enum lin_verdict run(struct search *s)
+static enum lin_verdict run_limited(struct search *s)
 {
     struct event *last = NULL;
     for (;;) {
@@ -274,7 +290,7 @@ static enum lin_verdict run(struct search *s)
                 return LIN_OK;
             note_how_far(s);
         }
-        if (s->configurations >= s->budget)
+        if (s->configurations + s->visited.compared / COMPARED_PER_CONFIGURATION >= s->budget)
             return LIN_UNKNOWN;
         if (branch(s, last)) {
             last = NULL;
@@ -286,6 +302,23 @@ static enum lin_verdict run(struct search *s)
             return LIN_BAD;
         last = undo_step(s);
     }
+}
+
+static enum lin_verdict run(struct search *s)
+{
+    static const size_t rows[] = {1, 3, SIZE_MAX};
+    enum lin_verdict verdict = LIN_BAD;
+    for (size_t i = 0; i < ARRAY_SIZE(rows) && verdict == LIN_BAD; i++) {
+        if (s->visited.capacity) {
+            memset(s->visited.places, 0, s->visited.capacity * sizeof *s->visited.places);
+            s->visited.count = s->visited.set_count = 0;
+        }
+        s->row_max = rows[i];
+        verdict = run_limited(s);
+        if (s->open_count == 0)
+            break; /* nothing was left out */
+    }
+    return verdict;
 }
 
 /* -- events in order of time */
