@@ -12,11 +12,11 @@ import histories
 import netns
 
 REASON = netns.why_not()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+SECONDS = float(os.environ.get("SURF_SOAK_SECONDS", "12"))
+pytestmark = [pytest.mark.skipif(REASON is not None, reason=REASON or ""), pytest.mark.timeout(300 + 3 * SECONDS)]
 
 NODES = 3
 CLIENTS = 5
-SECONDS = float(os.environ.get("SURF_SOAK_SECONDS", "12"))
 SESSION_SECONDS = 5
 
 
@@ -114,7 +114,8 @@ class Nemesis:
 @pytest.mark.parametrize("kind", ["kill", "pause", "cut", "clocks", "all"])
 def test_history(tmp_path, request, capsys, kind, model):
     seed, rng = histories.seeded(request)
-    extra = ["--session-timeout", SESSION_SECONDS]
+    reads = rng.choice(["lease", "readindex"])
+    extra = ["--session-timeout", SESSION_SECONDS, "--reads", reads]
 
     def say(text):
         with capsys.disabled():
@@ -132,7 +133,7 @@ def test_history(tmp_path, request, capsys, kind, model):
                 nemesis.undo()
             cluster.wait_leader()
             clients.wait_for(100)
-            clients.check(200, lambda text: say(f"{text} ({nemesis.count} faults: {kind})"))
+            clients.check(200, lambda text: say(f"{text} ({nemesis.count} faults: {kind}; reads by {reads})"))
         finally:
             clients.kill()
 
