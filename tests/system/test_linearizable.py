@@ -65,16 +65,16 @@ class Nemesis:
         if choice == 0:
             self.net.isolate(one)  # from clients too
         elif choice == 1:
-            self.net.split([one], [n for n in numbers if n != one])  # clients still reach it
-        elif choice == 2:
             self.net.cut(one, other, one_way=True)
-        elif choice == 3:
-            for n in numbers:  # it is heard, and hears no other node
-                if n != one:
-                    self.net.cut(n, one, one_way=True)
         else:
-            for n in numbers:  # it hears, and no other node hears it
-                if n != one:
+            # Some clients still reach it, the others must find the other nodes: a stale read takes both.
+            self.net.split([one], [m for m in self.clients.machines if self.rng.random() < 0.5])
+            for n in numbers:
+                if n == one:
+                    continue
+                if choice in (2, 3):  # it hears no other node
+                    self.net.cut(n, one, one_way=True)
+                if choice in (2, 4):  # no other node hears it
                     self.net.cut(one, n, one_way=True)
         self.last(0.5, 4)
         self.net.heal()
