@@ -26,16 +26,17 @@ class Clients:
         for machine in machines:
             self.start(machine)
 
-    def start(self, machine):
-        """A client with a number that none has had: one that was killed must not use a tag again."""
+    def start(self, machine, addresses=None):
+        """A client with a number that none has had: one that was killed must not use a tag again. Its name."""
         self.numbers += 1
         name = f"c{self.numbers}"
         file = self.cluster.dir / f"{self.model}-{name}.txt"
         self.files.append(file)
         process = self.cluster.program(
-            machine, f"client-{name}", clusters.BIN / "surf-lin-client", "-m", self.cluster.addresses, "--model", self.model, "--client", name,
+            machine, f"client-{name}", clusters.BIN / "surf-lin-client", "-m", addresses or self.cluster.addresses, "--model", self.model, "--client", name,
             "--looks", 40 if self.numbers % 2 else 95, "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
         self.running[name] = process, machine
+        return name
 
     def operations(self):
         """Calls noted so far."""
@@ -52,9 +53,13 @@ class Clients:
     def kill_one(self, rng):
         """kill -9 of a client, and another in its place."""
         name = rng.choice(sorted(self.running))
-        process, machine = self.running.pop(name)
-        process.kill()
+        machine = self.running[name][1]
+        self.end(name)
         self.start(machine)
+
+    def end(self, name):
+        process, _ = self.running.pop(name)
+        process.kill()
 
     def some(self, rng):
         return self.running[rng.choice(sorted(self.running))][0]

@@ -62,13 +62,12 @@ class Nemesis:
         one = self.some_node().id
         other = self.rng.choice([n for n in numbers if n != one])
         choice = self.rng.randrange(5)
+        newcomers = []
         if choice == 0:
             self.net.isolate(one)  # from clients too
         elif choice == 1:
             self.net.cut(one, other, one_way=True)
         else:
-            # Some clients still reach it, the others must find the other nodes: a stale read takes both.
-            self.net.split([one], [m for m in self.clients.machines if self.rng.random() < 0.5])
             for n in numbers:
                 if n == one:
                     continue
@@ -76,8 +75,15 @@ class Nemesis:
                     self.net.cut(n, one, one_way=True)
                 if choice in (2, 4):  # no other node hears it
                     self.net.cut(one, n, one_way=True)
+            # A stale read takes clients that still reach it, and one that finds a new leader before the old one steps down; those
+            # that are cut off need longer to give up their connections, and who comes sooner is sent to the old one.
+            self.last(0.5, 0.8)
+            others = ",".join(self.cluster.nodes[n].address for n in numbers if n != one)
+            newcomers = [self.clients.start(self.net.admin, others) for _ in range(2)]
         self.last(0.5, 4)
         self.net.heal()
+        for name in newcomers:
+            self.clients.end(name)
 
     def clocks(self):
         """The time of day of a node that runs is stepped, or a node restarts with the others of its clocks elsewhere."""
