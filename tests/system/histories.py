@@ -14,7 +14,7 @@ VERDICTS = {0: "ok", 1: "BAD", 2: "unknown"}
 
 
 class Clients:
-    """Some clients of one history, each on the machine that it is given. Every other one hardly changes anything, so that it isn't
+    """Some clients of one history, each on the machine that it is given. Every other one only looks, so that it isn't
     held up by a node that can't commit, and goes on reading there."""
 
     def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4, numbers_from=0):
@@ -34,7 +34,7 @@ class Clients:
         self.files.append(file)
         process = self.cluster.program(
             machine, f"client-{name}", clusters.BIN / "surf-lin-client", "-m", addresses or self.cluster.addresses, "--model", self.model, "--client", name,
-            "--looks", 40 if self.numbers % 2 else 95, "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
+            "--looks", 40 if self.numbers % 2 else 100, "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
         self.running[name] = process, machine
         return name
 

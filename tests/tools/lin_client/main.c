@@ -5,7 +5,7 @@
  *                   [--seconds S] [--looks PERCENT] [--objects N] [--names N] [--timeout-ms T] [--pause-us U]
  *
  * --number: 0 to 2047, a number that no other client of the history ever has; tags are made of it.
- * --looks: how many of the operations change nothing; one that hardly changes anything goes on reading from a node
+ * --looks: how many of the operations change nothing; one that changes nothing goes on reading from a node
  * whose writes would block it.
  * --timeout-ms: after that an operation is given up, which may yet take effect; its outcome is noted as unknown.
  * Ends at SIGTERM or after the time; exit code 0 unless it could not begin. */
