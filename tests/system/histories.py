@@ -17,10 +17,10 @@ class Clients:
     """Some clients of one history, each on the machine that it is given. Every other one only looks, so that it isn't
     held up by a node that can't commit, and goes on reading there."""
 
-    def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4, numbers_from=0):
+    def __init__(self, cluster, model, machines, seed, timeout_ms=4000, pause_us=8000, objects=2, names=4, numbers_from=0, lookers=True):
         self.cluster, self.model, self.machines, self.seed = cluster, model, machines, seed
         self.options = ["--timeout-ms", timeout_ms, "--pause-us", pause_us, "--objects", objects, "--names", names]
-        self.numbers = numbers_from
+        self.numbers, self.lookers = numbers_from, lookers
         self.files = []
         self.running = {}  # name -> (process, machine)
         for machine in machines:
@@ -34,7 +34,7 @@ class Clients:
         self.files.append(file)
         process = self.cluster.program(
             machine, f"client-{name}", clusters.BIN / "surf-lin-client", "-m", addresses or self.cluster.addresses, "--model", self.model, "--client", name,
-            "--looks", 40 if self.numbers % 2 else 100, "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
+            "--looks", 100 if self.lookers and self.numbers % 2 == 0 else 40, "--number", self.numbers, "--seed", self.seed, "--out", file, "--seconds", 100000, *self.options)
         self.running[name] = process, machine
         return name
 

@@ -34,7 +34,7 @@ def partitioned(tmp_path, request):
         cluster = context.__enter__()
         with_exit.append((context, cluster))
         seed, _ = histories.seeded(request)
-        cluster.clients = histories.Clients(cluster, "names", range(1, count + 3), seed, **options)
+        cluster.clients = histories.Clients(cluster, "names", range(1, count + 3), seed, lookers=False, **options)
         cluster.clients.wait_for(30)
         return cluster
 
