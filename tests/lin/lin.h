@@ -29,8 +29,11 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define LIN_NAMES_MAX 8u            /* names of one object */
-#define LIN_BUDGET_DEFAULT 4000000u /* configurations per object: about two seconds, and 128 MiB */
+#define LIN_NAMES_MAX 8u /* names of one object */
+/* Configurations of the search, per object: some seconds, and some hundred MiB at most. Good histories with a few open
+ * operations take about one per operation, however long. Bad ones take far more; to be decided, an object should not
+ * have more than some 3,000 operations or some 30 open ones when its history is bad. */
+#define LIN_BUDGET_DEFAULT 4000000u
 #define LIN_WHY_BYTES 4096u
 
 enum lin_model {

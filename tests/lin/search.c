@@ -5,9 +5,13 @@
  * completes the configuration it can be moved to the front, for what must come before it is done already.
  * - An open operation is tried last and only where it changes something; of open operations with equal calls the
  * earliest is tried, since it can stand wherever a later one can.
- * - A configuration is remembered as a fingerprint of 128 bits, made by exclusive or of a random number for each
- *   operation done and a hash of the state. Among the at most 2^32 of a run, two that collide by accident (the one
- * thing that could make this call a good history bad) are less likely than a wrong bit from the hardware. */
+ * - At first not more than one, then three open operations in a row are allowed. Most histories need no more, and how
+ * many orders there are of many open operations is out of all bounds.
+ * - A configuration that differs from one that was visited only in having used up more open operations can't lead to
+ * more, and is left out.
+ * - What is done and the state are remembered as a fingerprint of 128 bits, made by exclusive or of a random number for
+ *   each answered operation done and a hash of the state. Among the at most 2^32 of a run, two that collide by accident
+ * (the one thing that could make this call a good history bad) are less likely than a wrong bit from the hardware. */
 #include <string.h>
 
 #include "base/check.h"
@@ -16,24 +20,36 @@
 #include "base/prng.h"
 #include "tests/lin/internal.h"
 
+#define COMPARED_PER_CONFIGURATION 32u /* sets that are compared in the time that a configuration takes */
+
 /* A call or an answer, in a list in order of time; open operations have no answer. */
 struct event {
     struct event *previous, *next;
     struct event *answer; /* of a call; NULL when open, and of an answer */
     const struct lin_op *op;
-    size_t twin;     /* of the call of an open operation: 1 + the number of the one before with the same call; or 0 */
-    size_t number;   /* into search.done, of the operation */
-    size_t position; /* in time */
+    size_t twin;   /* of the call of an open operation: 1 + the number of the one before with the same call; or 0 */
+    size_t number; /* into search.done and marks, of the operation */
+    size_t open_number; /* of an open operation among those */
+    size_t position;    /* in time */
     bool is_answer;
 };
 
 struct fingerprint {
-    uint64_t high, low; /* not both 0: that is a free slot */
+    uint64_t high, low;
 };
 
+struct place {
+    struct fingerprint print;
+    size_t first; /* 1 + the number of the first set of open operations with which it was visited */
+};
+
+/* A set has `words` words, behind one with 1 + the number of the next set at the same place. */
 struct visited {
-    struct fingerprint *slots;
+    struct place *places;
     size_t count, capacity; /* capacity: a power of two */
+    uint64_t *sets;
+    size_t set_count, set_capacity, words;
+    uint64_t compared; /* sets with one another, ever */
 };
 
 /* One operation that was done, and what to return to. */
@@ -49,12 +65,15 @@ struct search {
     struct event *events;
     struct fingerprint *marks; /* of each operation */
     bool *done;
+    uint64_t *used; /* a bit for each open operation that is done; visited.words words */
+    size_t open_count;
     struct step *steps;
     size_t step_count, answers_left;
     union lin_state state;
     struct fingerprint mask;
     struct visited visited;
     uint64_t configurations, budget;
+    size_t row_max; /* open operations in a row that are allowed */
     /* The furthest that any order came: the first answer that it could not explain. */
     size_t furthest;
     const struct lin_op *furthest_op;
@@ -63,42 +82,74 @@ struct search {
 
 /* -- visited configurations */
 
-static bool place(struct fingerprint *slots, size_t capacity, struct fingerprint f)
+static struct place *place_of(struct place *places, size_t capacity, struct fingerprint f)
 {
-    for (size_t i = f.low & (capacity - 1);; i = (i + 1) & (capacity - 1)) {
-        if (slots[i].high == f.high && slots[i].low == f.low)
+    size_t i = f.low & (capacity - 1);
+    while (places[i].first && (places[i].print.high != f.high || places[i].print.low != f.low))
+        i = (i + 1) & (capacity - 1);
+    return &places[i];
+}
+
+static void grow_places(struct visited *v)
+{
+    size_t capacity = MAX(1024, 2 * v->capacity);
+    struct place *places = mem_zalloc(capacity * sizeof *places);
+    for (size_t i = 0; i < v->capacity; i++)
+        if (v->places[i].first)
+            *place_of(places, capacity, v->places[i].print) = v->places[i];
+    free(v->places);
+    v->places = places;
+    v->capacity = capacity;
+}
+
+static bool is_subset(const uint64_t *part, const uint64_t *whole, size_t words)
+{
+    for (size_t i = 0; i < words; i++)
+        if (part[i] & ~whole[i])
             return false;
-        if (!slots[i].high && !slots[i].low) {
-            slots[i] = f;
-            return true;
-        }
-    }
+    return true;
 }
 
-/* False: it was there. */
-static bool visit(struct visited *v, struct fingerprint f)
+/* False: it was visited with these open operations used, or fewer of them. */
+static bool visit(struct visited *v, struct fingerprint f, const uint64_t *used)
 {
-    if (2 * (v->count + 1) > v->capacity) {
-        size_t capacity = MAX(1024, 2 * v->capacity);
-        struct fingerprint *slots = mem_zalloc(capacity * sizeof *slots);
-        for (size_t i = 0; i < v->capacity; i++)
-            if (v->slots[i].high || v->slots[i].low)
-                place(slots, capacity, v->slots[i]);
-        free(v->slots);
-        v->slots = slots;
-        v->capacity = capacity;
+    if (2 * (v->count + 1) > v->capacity)
+        grow_places(v);
+    struct place *place = place_of(v->places, v->capacity, f);
+    for (size_t set = place->first; set; set = (size_t)v->sets[(set - 1) * (v->words + 1)], v->compared++)
+        if (is_subset(&v->sets[(set - 1) * (v->words + 1) + 1], used, v->words))
+            return false;
+    if (v->set_count == v->set_capacity) {
+        v->set_capacity = MAX(1024, 2 * v->set_capacity);
+        v->sets = mem_realloc(v->sets, v->set_capacity * (v->words + 1) * sizeof *v->sets);
     }
-    bool is_new = place(v->slots, v->capacity, f);
-    v->count += is_new;
+    uint64_t *set = &v->sets[v->set_count * (v->words + 1)];
+    set[0] = place->first;
+    memcpy(set + 1, used, v->words * sizeof *used);
+    v->count += place->first == 0;
+    *place = (struct place){.print = f, .first = ++v->set_count};
+    return true;
+}
+
+static uint64_t *flip_used(struct search *s, const struct event *e)
+{
+    s->used[e->open_number / 64] ^= UINT64_C(1) << e->open_number % 64;
+    return s->used;
+}
+
+/* Whether what would come of doing e is new. */
+static bool visit_next(struct search *s, const struct event *e, const union lin_state *after)
+{
+    struct slice bytes = SLICE(after->bytes, sizeof after->bytes);
+    struct fingerprint f = {s->mask.high ^ checksum64(bytes, 1), s->mask.low ^ checksum64(bytes, 2)};
+    if (e->answer) {
+        f.high ^= s->marks[e->number].high;
+        f.low ^= s->marks[e->number].low;
+        return visit(&s->visited, f, s->used);
+    }
+    bool is_new = visit(&s->visited, f, flip_used(s, e));
+    flip_used(s, e);
     return is_new;
-}
-
-static struct fingerprint fingerprint_of(const struct search *s, const struct event *next, const union lin_state *state)
-{
-    struct slice bytes = SLICE(state->bytes, sizeof state->bytes);
-    const struct fingerprint *mark = &s->marks[next->number];
-    return (struct fingerprint){s->mask.high ^ mark->high ^ checksum64(bytes, 1),
-                                s->mask.low ^ mark->low ^ checksum64(bytes, 2)};
 }
 
 /* -- doing and undoing */
@@ -119,8 +170,12 @@ static void put_back(struct event *e)
 
 static void flip(struct search *s, struct event *e)
 {
-    s->mask.high ^= s->marks[e->number].high;
-    s->mask.low ^= s->marks[e->number].low;
+    if (e->answer) {
+        s->mask.high ^= s->marks[e->number].high;
+        s->mask.low ^= s->marks[e->number].low;
+    } else {
+        flip_used(s, e);
+    }
     s->done[e->number] = !s->done[e->number];
 }
 
@@ -197,16 +252,26 @@ static bool may_try(const struct search *s, const struct event *e, bool open)
     return !open || e->twin == 0 || s->done[e->twin - 1];
 }
 
+/* Whether another open operation is allowed now. */
+static bool may_open(const struct search *s)
+{
+    size_t row = 0;
+    while (row < s->step_count && row < s->row_max && !s->steps[s->step_count - 1 - row].event->answer)
+        row++;
+    return row < s->row_max;
+}
+
 /* Does one operation that doesn't only look, behind `last` in the order of trying (NULL: any); false: none is left. */
 static bool branch(struct search *s, struct event *last)
 {
-    for (unsigned pass = last && !last->answer; pass < 2; pass++, last = NULL)
+    unsigned passes = may_open(s) ? 2 : 1;
+    for (unsigned pass = last && !last->answer; pass < passes; pass++, last = NULL)
         for (struct event *e = last ? last->next : s->head.next; e && !e->is_answer; e = e->next) {
             if (!may_try(s, e, pass == 1))
                 continue;
             union lin_state after = s->state;
             if (!s->step(&after, e->op) || (pass == 1 && memcmp(&after, &s->state, sizeof after) == 0) ||
-                !visit(&s->visited, fingerprint_of(s, e, &after)))
+                !visit_next(s, e, &after))
                 continue;
             s->configurations++;
             do_step(s, e, &after, false);
@@ -215,7 +280,7 @@ static bool branch(struct search *s, struct event *last)
     return false;
 }
 
-static enum lin_verdict run(struct search *s)
+static enum lin_verdict run_limited(struct search *s)
 {
     struct event *last = NULL;
     for (;;) {
@@ -225,7 +290,7 @@ static enum lin_verdict run(struct search *s)
                 return LIN_OK;
             note_how_far(s);
         }
-        if (s->configurations >= s->budget)
+        if (s->configurations + s->visited.compared / COMPARED_PER_CONFIGURATION >= s->budget)
             return LIN_UNKNOWN;
         if (branch(s, last)) {
             last = NULL;
@@ -237,6 +302,23 @@ static enum lin_verdict run(struct search *s)
             return LIN_BAD;
         last = undo_step(s);
     }
+}
+
+static enum lin_verdict run(struct search *s)
+{
+    static const size_t rows[] = {1, 3, SIZE_MAX};
+    enum lin_verdict verdict = LIN_BAD;
+    for (size_t i = 0; i < ARRAY_SIZE(rows) && verdict == LIN_BAD; i++) {
+        if (s->visited.capacity) {
+            memset(s->visited.places, 0, s->visited.capacity * sizeof *s->visited.places);
+            s->visited.count = s->visited.set_count = 0;
+        }
+        s->row_max = rows[i];
+        verdict = run_limited(s);
+        if (s->open_count == 0)
+            break; /* nothing was left out */
+    }
+    return verdict;
 }
 
 /* -- events in order of time */
@@ -310,6 +392,7 @@ static void link_events(struct search *s, const struct cut *cut, size_t operatio
         cut->open[i] = *e->op;
         cut->open[i].returned = LIN_OPEN_TIME;
         e->op = &cut->open[i];
+        e->open_number = s->open_count++;
         for (size_t k = i; k-- > 0 && !e->twin;)
             if (calls[k] && !calls[k]->answer && same_call(&calls[k]->op->call, &e->op->call))
                 e->twin = k + 1;
@@ -331,8 +414,12 @@ static enum lin_verdict search_cut(const struct lin_object *o, lin_step_function
     for (size_t i = 0; i < o->count; i++)
         marks[i] = (struct fingerprint){prng_next(&p), prng_next(&p)};
     link_events(&s, &(struct cut){moments, events, open}, o->count);
+    s.visited.words = s.open_count / 64 + 1;
+    s.used = mem_zalloc(s.visited.words * sizeof *s.used);
     enum lin_verdict verdict = run(&s);
-    free(s.visited.slots);
+    free(s.used);
+    free(s.visited.places);
+    free(s.visited.sets);
     ret->configurations += s.configurations;
     if (verdict == LIN_BAD) {
         CHECK(s.furthest_op);

@@ -5,7 +5,7 @@ host's network is not touched. Links are cut, also one way, by nft at the receiv
         net.cut(1, 2)                        # nothing from 1 to 2 nor back
         net.cut(1, 2, one_way=True)          # 2 does not hear 1
         net.split([1], [2, 3])
-        net.lose(30)                         # percent of all that any machine receives from another
+        net.lose(30, [1, 2])                 # percent of the packets between these
         net.heal()
 """
 
@@ -124,9 +124,11 @@ class Network:
     def isolate(self, number):
         self.split([number], [m for m in self.machines if m != number])
 
-    def lose(self, percent):
-        for number in self.machines:
-            self.rule(number, f"iifname eth0 ip saddr != {self.address(self.admin)} numgen random mod 100 < {percent} drop")
+    def lose(self, percent, machines):
+        """Of the packets that these receive from one another."""
+        addresses = ", ".join(self.address(n) for n in machines)
+        for number in machines:
+            self.rule(number, f"ip saddr {{ {addresses} }} numgen random mod 100 < {percent} drop")
 
     def heal(self):
         for number in self.machines:

@@ -13,6 +13,11 @@
 #define TAG_BITS 20u /* of a client's own count */
 #define LINE_BYTES 512u
 
+bool client_looks(struct client *c)
+{
+    return prng_below(&c->prng, 100) < c->looks_percent;
+}
+
 uint32_t client_tag(struct client *c)
 {
     CHECK(c->tags + 1 < 1u << TAG_BITS);

@@ -21,7 +21,7 @@ void client_operate_register(struct client *c)
     char what[64], more[32] = "";
     struct meta_attr attr;
     enum err e;
-    if (prng_below(&c->prng, 2)) {
+    if (client_looks(c)) {
         snprintf(what, sizeof what, "read f%u", object);
         client_note_call(c, what);
         e = surf_getattr(c->surf, &root, c->inos[object], &attr);
@@ -82,7 +82,7 @@ void client_operate_list(struct client *c)
 {
     unsigned object = (unsigned)prng_below(&c->prng, c->objects);
     char what[64];
-    if (prng_below(&c->prng, 3)) {
+    if (!client_looks(c)) {
         uint32_t tag = client_tag(c);
         snprintf(what, sizeof what, "append f%u %" PRIu32, object, tag);
         client_note_call(c, what);

@@ -12,7 +12,7 @@
 
 struct client {
     const char *name;
-    unsigned number, objects, names;
+    unsigned number, objects, names, looks_percent;
     struct prng prng;
     struct surf *surf;
     void (*operate)(struct client *c); /* one operation */
@@ -33,6 +33,8 @@ void client_operate_names(struct client *c);    /* create, mkdir, lookup, link, 
 void client_operate_register(struct client *c); /* a file's owner is the value */
 void client_operate_list(struct client *c);     /* O_APPEND of tags, and reading the whole file */
 
+/* Whether the next operation is to change nothing. */
+bool client_looks(struct client *c);
 /* A tag of this client's that was not used before. Tags fit an owner's 32 bits, and are positive. */
 uint32_t client_tag(struct client *c);
 /* Write a line at once, so that a kill loses none that was finished. `what`: verb and arguments. */

@@ -2,9 +2,11 @@
  * answer (the format is in tests/lin/lin.h). Times are CLOCK_BOOTTIME, which all processes of a machine share.
  *
  *   surf-lin-client -m ADDR,... --model names|register|list --client NAME --number N --seed N --out FILE
- *                   [--seconds S] [--objects N] [--names N] [--timeout-ms T] [--pause-us U]
+ *                   [--seconds S] [--looks PERCENT] [--objects N] [--names N] [--timeout-ms T] [--pause-us U]
  *
  * --number: 0 to 2047, a number that no other client of the history ever has; tags are made of it.
+ * --looks: how many of the operations change nothing; one that changes nothing goes on reading from a node
+ * whose writes would block it.
  * --timeout-ms: after that an operation is given up, which may yet take effect; its outcome is noted as unknown.
  * Ends at SIGTERM or after the time; exit code 0 unless it could not begin. */
 #include <inttypes.h>
@@ -28,13 +30,14 @@ static void on_terminate(int number)
 static int usage(void)
 {
     fprintf(stderr, "usage: surf-lin-client -m ADDR,... --model names|register|list --client NAME --number N --seed N\n"
-                    "       --out FILE [--seconds S] [--objects N] [--names N] [--timeout-ms T] [--pause-us U]\n");
+                    "       --out FILE [--seconds S] [--looks PERCENT] [--objects N] [--names N] [--timeout-ms T] "
+                    "[--pause-us U]\n");
     return 64;
 }
 
 struct arguments {
     const char *servers, *model, *client, *out;
-    uint64_t number, seed, seconds, objects, names, timeout_ms, pause_us;
+    uint64_t number, seed, seconds, looks, objects, names, timeout_ms, pause_us;
 };
 
 static bool parse(int argc, char **argv, struct arguments *a)
@@ -43,12 +46,11 @@ static bool parse(int argc, char **argv, struct arguments *a)
         const char *flag;
         const char **text;
         uint64_t *number;
-    } flags[] = {{"-m", &a->servers, NULL},         {"--model", &a->model, NULL},
-                 {"--client", &a->client, NULL},    {"--out", &a->out, NULL},
-                 {"--number", NULL, &a->number},    {"--seed", NULL, &a->seed},
-                 {"--seconds", NULL, &a->seconds},  {"--objects", NULL, &a->objects},
-                 {"--names", NULL, &a->names},      {"--timeout-ms", NULL, &a->timeout_ms},
-                 {"--pause-us", NULL, &a->pause_us}};
+    } flags[] = {
+        {"-m", &a->servers, NULL},        {"--model", &a->model, NULL},           {"--client", &a->client, NULL},
+        {"--out", &a->out, NULL},         {"--number", NULL, &a->number},         {"--seed", NULL, &a->seed},
+        {"--seconds", NULL, &a->seconds}, {"--looks", NULL, &a->looks},           {"--objects", NULL, &a->objects},
+        {"--names", NULL, &a->names},     {"--timeout-ms", NULL, &a->timeout_ms}, {"--pause-us", NULL, &a->pause_us}};
     for (int i = 1; i < argc; i += 2) {
         size_t k = 0;
         while (k < ARRAY_SIZE(flags) && strcmp(flags[k].flag, argv[i]) != 0)
@@ -94,12 +96,15 @@ static void work(struct client *c, const struct arguments *a)
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.seconds = 10, .objects = 1, .names = 4, .timeout_ms = 5000};
+    struct arguments a = {.seconds = 10, .looks = 40, .objects = 1, .names = 4, .timeout_ms = 5000};
     struct err_text why = {""};
     if (!parse(argc, argv, &a))
         return usage();
-    struct client c = {
-        .name = a.client, .number = (unsigned)a.number, .objects = (unsigned)a.objects, .names = (unsigned)a.names};
+    struct client c = {.name = a.client,
+                       .number = (unsigned)a.number,
+                       .objects = (unsigned)a.objects,
+                       .names = (unsigned)a.names,
+                       .looks_percent = (unsigned)a.looks};
     c.operate = strcmp(a.model, "names") == 0      ? client_operate_names
                 : strcmp(a.model, "register") == 0 ? client_operate_register
                 : strcmp(a.model, "list") == 0     ? client_operate_list

@@ -115,24 +115,24 @@ static void link_inode(struct client *c, const struct target *t)
 void client_operate_names(struct client *c)
 {
     struct target t = choose(c);
-    uint64_t pick = prng_below(&c->prng, 20);
-    if (pick < 8)
+    uint64_t pick = prng_below(&c->prng, 12);
+    if (client_looks(c))
         lookup(c, &t);
-    else if (pick < 11)
+    else if (pick < 3)
         make(c, &t, "create", O_EXCL);
-    else if (pick == 11)
+    else if (pick == 3)
         make(c, &t, "open", 0);
-    else if (pick == 12)
+    else if (pick == 4)
         make(c, &t, "mkdir", 0);
-    else if (pick == 13)
+    else if (pick == 5)
         remove_name(c, &t, true);
-    else if (pick < 16)
+    else if (pick < 8)
         remove_name(c, &t, false);
-    else if (pick == 16)
+    else if (pick == 8)
         rename_name(c, &t, "rename", 0);
-    else if (pick == 17)
+    else if (pick == 9)
         rename_name(c, &t, "rename-new", META_RENAME_NOREPLACE);
-    else if (pick == 18)
+    else if (pick == 10)
         rename_name(c, &t, "rename-exchange", META_RENAME_EXCHANGE);
     else
         link_inode(c, &t);
