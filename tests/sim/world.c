@@ -1,14 +1,14 @@
 /* Time: events in the order of their moments. */
-#include "tests/cluster_sim/world.h"
+#include "tests/sim/world.h"
 
 #include <string.h>
 
 #include "base/check.h"
-#include "tests/cluster_sim/checks.h"
-#include "tests/cluster_sim/client.h"
-#include "tests/cluster_sim/faults.h"
-#include "tests/cluster_sim/member.h"
-#include "tests/cluster_sim/workload.h"
+#include "tests/sim/checks.h"
+#include "tests/sim/client.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/member.h"
+#include "tests/sim/workload.h"
 
 #define STEPS_MAX UINT64_C(5000000) /* a seed that does not end is a fault too */
 

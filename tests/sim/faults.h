@@ -3,7 +3,7 @@
  * become a voter again. */
 #pragma once
 
-#include "tests/cluster_sim/member.h"
+#include "tests/sim/member.h"
 
 void faults_plan(struct world *w); /* draws w->plan */
 void faults_begin(struct world *w);

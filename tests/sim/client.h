@@ -7,7 +7,7 @@
 #include "client/route_choice.h"
 #include "client/session_window.h"
 #include "meta/types.h"
-#include "tests/cluster_sim/network.h"
+#include "tests/sim/network.h"
 
 struct client {
     struct world *world;

@@ -2,7 +2,7 @@
  * the histories of it (tests/lin/lin.h). */
 #pragma once
 
-#include "tests/cluster_sim/client.h"
+#include "tests/sim/client.h"
 #include "tests/lin/lin.h"
 
 void workload_init(struct world *w);

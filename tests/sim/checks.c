@@ -1,4 +1,4 @@
-#include "tests/cluster_sim/checks.h"
+#include "tests/sim/checks.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -6,9 +6,9 @@
 #include "base/check.h"
 #include "base/map.h"
 #include "proto/wire_meta.h"
-#include "tests/cluster_sim/client.h"
-#include "tests/cluster_sim/faults.h"
-#include "tests/cluster_sim/workload.h"
+#include "tests/sim/client.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/workload.h"
 
 #define SERVED_IN_THE_END 3u /* operations of each client since the healing */
 

@@ -1,10 +1,10 @@
-#include "tests/cluster_sim/network.h"
+#include "tests/sim/network.h"
 
 #include <string.h>
 
-#include "tests/cluster_sim/client.h"
-#include "tests/cluster_sim/member.h"
-#include "tests/cluster_sim/service.h"
+#include "tests/sim/client.h"
+#include "tests/sim/member.h"
+#include "tests/sim/service.h"
 
 #define BYTES_PER_NS_INVERSE 8 /* about 1 Gbit/s */
 

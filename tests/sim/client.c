@@ -1,10 +1,10 @@
-#include "tests/cluster_sim/client.h"
+#include "tests/sim/client.h"
 
 #include <string.h>
 
 #include "proto/wire_meta.h"
-#include "tests/cluster_sim/checks.h"
-#include "tests/cluster_sim/workload.h"
+#include "tests/sim/checks.h"
+#include "tests/sim/workload.h"
 
 #define KEEPALIVE_NS (2 * NS_PER_S / 3) /* as META_KEEPALIVE_NS */
 #define KEEPALIVE_TRY_NS (600 * NS_PER_MS)

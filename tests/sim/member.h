@@ -4,7 +4,7 @@
 
 #include "base/list.h"
 #include "replica/replica.h"
-#include "tests/cluster_sim/world.h"
+#include "tests/sim/world.h"
 #include "tests/unit/raftlog/sim_files.h"
 
 enum member_crash {

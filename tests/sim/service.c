@@ -1,7 +1,7 @@
-#include "tests/cluster_sim/service.h"
+#include "tests/sim/service.h"
 
 #include "proto/wire_meta.h"
-#include "tests/cluster_sim/member.h"
+#include "tests/sim/member.h"
 
 struct served {
     struct replica_proposal proposal;

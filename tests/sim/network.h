@@ -3,7 +3,7 @@
 #pragma once
 
 #include "replica/replica.h"
-#include "tests/cluster_sim/world.h"
+#include "tests/sim/world.h"
 
 /* From a member to another, copied; identity: of the sender's data directory. */
 void network_send(struct world *w, const struct replica_message *m, const uint8_t identity[16]);

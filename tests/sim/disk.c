@@ -1,8 +1,8 @@
-#include "tests/cluster_sim/disk.h"
+#include "tests/sim/disk.h"
 
 #include <string.h>
 
-#include "tests/cluster_sim/checks.h"
+#include "tests/sim/checks.h"
 
 struct log_job {
     struct list_node link;

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "tests/cluster_sim/world.h"
+#include "tests/sim/world.h"
 
 static struct world *current;
 static uint32_t whose = WORLD_NOBODY;

@@ -1,11 +1,11 @@
 /* main.c: which seeds, and what is said about them.
  *
- *   cluster_sim                              the gate: --seeds 1 300
- *   cluster_sim --seed N                     one, with a line per event
- *   cluster_sim --seeds FROM COUNT           many
- *   cluster_sim --seconds S [--from N]       as many as that time allows
- *   cluster_sim --same FROM COUNT            each of them twice: both times the same must happen
- *   ... --plant NAME --must-fail             in cluster_sim_plants: with that bug (base/plant.h); passes only when one
+ *   sim                              the gate: --seeds 1 300
+ *   sim --seed N                     one, with a line per event
+ *   sim --seeds FROM COUNT           many
+ *   sim --seconds S [--from N]       as many as that time allows
+ *   sim --same FROM COUNT            each of them twice: both times the same must happen
+ *   ... --plant NAME --must-fail             in sim_planted: with that bug (base/plant.h); passes only when one
  * of the seeds fails
  *
  * A seed that fails is printed with the version of the code, since it replays only with that. */
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/cluster_sim/world.h"
+#include "tests/sim/world.h"
 #include "tests/support/plant_name.h"
 
 #ifndef SURF_COMMIT
@@ -122,7 +122,7 @@ static void make_base(void)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: cluster_sim [--seed N | --seeds FROM COUNT | --same FROM COUNT | --seconds S [--from N]]"
+    fprintf(stderr, "usage: sim [--seed N | --seeds FROM COUNT | --same FROM COUNT | --seconds S [--from N]]"
                     " [--plant NAME] [--must-fail]\n");
     return 64;
 }

@@ -1,11 +1,11 @@
-#include "tests/cluster_sim/faults.h"
+#include "tests/sim/faults.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "tests/cluster_sim/client.h"
-#include "tests/cluster_sim/network.h"
+#include "tests/sim/client.h"
+#include "tests/sim/network.h"
 
 #define REPAIR_EVERY_NS (300 * NS_PER_MS)
 #define DISK_CALLS_MAX 60u /* a disk that is to fail does so within so many calls */

@@ -1,11 +1,11 @@
-#include "tests/cluster_sim/workload.h"
+#include "tests/sim/workload.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/check.h"
-#include "tests/cluster_sim/checks.h"
+#include "tests/sim/checks.h"
 
 #define NAMES 5u
 #define TAGS_MAX 4096u

@@ -1,7 +1,7 @@
 /* checks.h: what must hold whatever goes wrong, looked at after every event; and what must hold in the end. */
 #pragma once
 
-#include "tests/cluster_sim/member.h"
+#include "tests/sim/member.h"
 
 void checks_init(struct world *w);
 void checks_free(struct world *w);

@@ -1,4 +1,4 @@
-#include "tests/cluster_sim/member.h"
+#include "tests/sim/member.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "tests/cluster_sim/checks.h"
-#include "tests/cluster_sim/disk.h"
-#include "tests/cluster_sim/network.h"
+#include "tests/sim/checks.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/network.h"
 
 #define WALL_BASE_NS (INT64_C(1700000000) * NS_PER_S)
 #define BOOT_BASE_MAX_NS (1000 * NS_PER_S)
