@@ -127,7 +127,7 @@ static void outgoing_soon(struct replica *r)
                    (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
     if (useless)
         outgoing_drop(o);
-    if (needed && o->stage == OUTGOING_NONE && r->leader_ready)
+    if (needed && o->stage == OUTGOING_NONE)
         outgoing_make(r);
 }
 
