@@ -146,6 +146,7 @@ static void role_changed(void *context)
         n->leader_ready = false;
         block_registry_clear(&n->registry);
     }
+    node_leader_waits_check(n);
     block_reporter_now(n);
 }
 
@@ -154,6 +155,7 @@ static void leader_ready(void *context)
     struct node *n = context;
     n->leader_ready = true;
     node_registry_load(n);
+    node_leader_waits_check(n);
     block_reporter_now(n);
 }
 
