@@ -78,8 +78,8 @@ static void only_plain_names_are_taken(void **state)
     memset(longest, 'x', sizeof longest), longest[SNAPSHOT_NAME_BYTES] = 0;
     memset(too_long, 'x', sizeof too_long), too_long[SNAPSHOT_NAME_BYTES + 1] = 0;
     const char *good[] = {"a", "MANIFEST-000001", "OPTIONS-000007", "x_1.sst", "-", longest};
-    const char *bad[] = {"",      ".",        "..",      ".hidden", "/",      "a/b",    "/etc/passwd", "../x",
-                         "a\\b",  "a b",      "a\n",     "\x7f",    "\xc3\xa4", "a:b", "a*",          too_long};
+    const char *bad[] = {"",     ".",   "..",  ".hidden", "/",        "a/b", "/etc/passwd", "../x",
+                         "a\\b", "a b", "a\n", "\x7f",    "\xc3\xa4", "a:b", "a*",          too_long};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
         if (decode_files(&(struct file){good[i], 1}, 1) != ERR_OK)
             fail_msg("\"%s\" is refused", good[i]);

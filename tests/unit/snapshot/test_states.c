@@ -214,11 +214,8 @@ int main(void)
 {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        TEST(a_state_arrives_whole),
-        TEST(it_is_gone_on_with),
-        TEST(nothing_of_the_older_state_is_left),
-        TEST(the_members_travel_along),
-        TEST(a_copy_is_of_one_moment),
+        TEST(a_state_arrives_whole),    TEST(it_is_gone_on_with),      TEST(nothing_of_the_older_state_is_left),
+        TEST(the_members_travel_along), TEST(a_copy_is_of_one_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
