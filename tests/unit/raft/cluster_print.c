@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "tests/unit/raft/cluster.h"
 
-#define PRINTED_DATA_MAX 40u   /* longer data is told by its size */
-#define PRINTED_ENTRIES_MAX 8u /* more are told by the first, the last and how many */
+#define PRINTED_DATA_MAX 40u    /* longer data is told by its size */
+#define PRINTED_ENTRIES_MAX 16u /* more are told by the first, the last and how many */
 
 const char *cluster_message_name(enum raft_message_type type)
 {

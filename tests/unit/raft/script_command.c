@@ -66,6 +66,17 @@ static void run_wipe(struct script *s, const struct words *w)
     cluster_wipe(&s->cluster, w->number[0]);
 }
 
+static void run_log(struct script *s, const struct words *w)
+{
+    uint64_t terms[WORDS_MAX];
+    for (unsigned i = 2; i < w->count; i++)
+        terms[i - 2] = w->number[i];
+    CHECK(w->count >= 2);
+    cluster_crash(&s->cluster, w->number[0]);
+    cluster_fill(&s->cluster, w->number[0], (struct raft_hard_state){.term = w->number[1]}, terms, w->count - 2);
+    cluster_start(&s->cluster, w->number[0]);
+}
+
 /* ---- events ---- */
 
 static void run_wait(struct script *s, const struct words *w)
@@ -264,6 +275,15 @@ static void run_logs(struct script *s, const struct words *w)
     }
 }
 
+static void run_deadline(struct script *s, const struct words *w)
+{
+    int64_t deadline = cluster_node(&s->cluster, w->number[0])->deadline_ns;
+    if (deadline == INT64_MAX)
+        fprintf(s->out, "%u: waits for no time\n", w->number[0]);
+    else
+        fprintf(s->out, "%u: wakes in %" PRId64 " ms\n", w->number[0], (deadline - s->cluster.now_ns) / 1000000);
+}
+
 static void run_status(struct script *s, const struct words *w)
 {
     const struct raft_status status = cluster_status(&s->cluster, w->number[0]);
@@ -289,15 +309,16 @@ static const struct {
     const char *name;
     void (*run)(struct script *s, const struct words *w);
 } commands[] = {
-    {"cluster", run_cluster},   {"elect", run_elect},       {"newcomer", run_newcomer},   {"crash", run_crash},
-    {"restart", run_restart},   {"wipe", run_wipe},         {"wait", run_wait},           {"tick", run_tick},
-    {"timeout", run_timeout},   {"propose", run_propose},   {"fill", run_fill},           {"read", run_read},
-    {"ask", run_ask},           {"campaign", run_campaign}, {"heartbeat", run_heartbeat}, {"step_down", run_step_down},
-    {"transfer", run_transfer}, {"change", run_change},     {"deliver", run_deliver},     {"settle", run_settle},
-    {"drop", run_drop},         {"shelve", run_shelve},     {"copy", run_copy},           {"unshelve", run_unshelve},
-    {"cut", run_cut},           {"mend", run_mend},         {"alone", run_alone},         {"joined", run_joined},
-    {"disk", run_disk},         {"persist", run_persist},   {"compact", run_compact},     {"snapshot", run_snapshot},
-    {"install", run_install},   {"logs", run_logs},         {"status", run_status},
+    {"cluster", run_cluster},     {"elect", run_elect},         {"newcomer", run_newcomer}, {"crash", run_crash},
+    {"restart", run_restart},     {"wipe", run_wipe},           {"log", run_log},           {"deadline", run_deadline},
+    {"wait", run_wait},           {"tick", run_tick},           {"timeout", run_timeout},   {"propose", run_propose},
+    {"fill", run_fill},           {"read", run_read},           {"ask", run_ask},           {"campaign", run_campaign},
+    {"heartbeat", run_heartbeat}, {"step_down", run_step_down}, {"transfer", run_transfer}, {"change", run_change},
+    {"deliver", run_deliver},     {"settle", run_settle},       {"drop", run_drop},         {"shelve", run_shelve},
+    {"copy", run_copy},           {"unshelve", run_unshelve},   {"cut", run_cut},           {"mend", run_mend},
+    {"alone", run_alone},         {"joined", run_joined},       {"disk", run_disk},         {"persist", run_persist},
+    {"compact", run_compact},     {"snapshot", run_snapshot},   {"install", run_install},   {"logs", run_logs},
+    {"status", run_status},
 };
 
 static void split(char *rest, struct words *ret)

@@ -5,6 +5,7 @@
  *   elect ID             it wins an election, and all know what is committed; nothing is printed
  *   newcomer             one more member runs, and is in no configuration
  *   crash ID, restart ID, wipe ID                    wipe: its disk, after a crash; it is nobody's member then
+ *   log ID TERM TERM...  a member that has nothing yet is in the first term and has entries of the others on its disk
  *
  *   wait MS              the clock goes on, and nobody notices
  *   tick ID              it notices
@@ -31,6 +32,7 @@
  *
  *   logs                 all members' logs, and how far they have applied them
  *   status ID            all that it knows
+ *   deadline ID          when it is to be called again
  *   quiet COMMAND        nothing is printed */
 #pragma once
 
