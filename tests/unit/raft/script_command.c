@@ -71,7 +71,7 @@ static void run_log(struct script *s, const struct words *w)
     uint64_t terms[WORDS_MAX];
     for (unsigned i = 2; i < w->count; i++)
         terms[i - 2] = w->number[i];
-    CHECK(w->count >= 2);
+    CHECK(w->count >= 2 && cluster_node(&s->cluster, w->number[0])->disk.last == 0);
     cluster_crash(&s->cluster, w->number[0]);
     cluster_fill(&s->cluster, w->number[0], (struct raft_hard_state){.term = w->number[1]}, terms, w->count - 2);
     cluster_start(&s->cluster, w->number[0]);
