@@ -14,16 +14,22 @@ const char *cluster_message_name(enum raft_message_type type)
     return (unsigned)type < ARRAY_SIZE(names) ? names[type] : "?";
 }
 
-static void print_members(FILE *out, const struct raft_config *config, const char *what, bool old)
+static void print_member(FILE *out, const struct raft_member *m)
+{
+    fprintf(out, "%u", m->id);
+    if (m->identity[0] != 0)
+        fprintf(out, "%c", m->identity[0]);
+}
+
+static void print_voters(FILE *out, const struct raft_config *config, const char *what, bool old)
 {
     bool any = false;
     for (unsigned i = 0; i < config->count; i++) {
         const struct raft_member *m = &config->members[i];
         if (!(old ? m->old_voter : m->voter))
             continue;
-        fprintf(out, "%s%u", any ? " " : what, m->id);
-        if (m->identity[0] != 0)
-            fprintf(out, "%c", m->identity[0]);
+        fprintf(out, "%s", any ? " " : what);
+        print_member(out, m);
         any = true;
     }
 }
@@ -31,15 +37,17 @@ static void print_members(FILE *out, const struct raft_config *config, const cha
 void cluster_print_config(FILE *out, const struct raft_config *config)
 {
     if (config->joint) {
-        print_members(out, config, "[", true);
-        print_members(out, config, " + ", false);
+        print_voters(out, config, "[", true);
+        print_voters(out, config, " + ", false);
     } else {
-        print_members(out, config, "[", false);
+        print_voters(out, config, "[", false);
     }
     for (unsigned i = 0; i < config->count; i++) {
         const struct raft_member *m = &config->members[i];
-        if (!m->voter && (!m->old_voter || !m->leaving))
-            fprintf(out, m->old_voter ? ", %u stays as learner" : ", learner %u", m->id);
+        if (m->voter || m->leaving)
+            continue;
+        fprintf(out, m->old_voter ? ", later learner " : ", learner ");
+        print_member(out, m);
     }
     fprintf(out, config->count > 0 ? "]" : "[nobody]");
 }
