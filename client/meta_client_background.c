@@ -29,6 +29,8 @@ static enum err keepalive(struct meta_client *c, uint64_t session, struct wire_k
         e = wire_keepalive_reply_decode(message, &arena, ret, &why);
         if (e != ERR_OK)
             log_warn("keepalive reply: %s", why.text);
+        else
+            meta_route_learn(&c->route, &ret->members);
         rpc_call_free(call);
     }
     arena_free(&arena);

@@ -113,7 +113,7 @@ static size_t find_or_add(struct meta_route *r, struct slice address)
             return i;
     char text[LIMIT_ADDRESS_BYTES + 1];
     struct rpc_address parsed;
-    if (r->choice.count == LIMIT_NODES || address.size >= sizeof text)
+    if (r->choice.count == ROUTE_MEMBERS || address.size >= sizeof text)
         return ROUTE_NOBODY;
     memcpy(text, address.data, address.size);
     text[address.size] = 0;
@@ -122,6 +122,14 @@ static size_t find_or_add(struct meta_route *r, struct slice address)
     log_info("learned of metastore member %s", text);
     r->channels[r->choice.count] = new_channel(r, &parsed);
     return route_choice_add(&r->choice);
+}
+
+void meta_route_learn(struct meta_route *r, const struct wire_members *members)
+{
+    pthread_mutex_lock(&r->lock);
+    for (unsigned i = 0; i < members->count; i++)
+        (void)find_or_add(r, members->list[i].address);
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* What one try's failure means. */

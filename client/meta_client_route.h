@@ -6,12 +6,13 @@
 
 #include "base/arena.h"
 #include "client/route_choice.h"
+#include "proto/wire_common.h"
 #include "rpc/address.h"
 #include "rpc/channel.h"
 
 struct meta_route {
     pthread_mutex_t lock; /* protects all below; channels once entered stay, and are thread-safe themselves */
-    struct rpc_channel *channels[LIMIT_NODES];
+    struct rpc_channel *channels[ROUTE_MEMBERS];
     struct route_choice choice; /* by the same numbers as channels */
     bool has_cluster_id;
     uint8_t cluster_id[16];
@@ -38,6 +39,8 @@ struct meta_request {
  * take effect. */
 enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
                          struct slice *ret_message) MUST_USE;
+/* These are the members now: those that were not known can be asked from now on. */
+void meta_route_learn(struct meta_route *r, const struct wire_members *members);
 /* From now on members of another cluster are refused. */
 void meta_route_set_cluster(struct meta_route *r, const uint8_t cluster_id[16]);
 /* "waiting for HOST:PORT (why), HOST:PORT (why)"; always terminated. */

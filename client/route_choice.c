@@ -12,14 +12,14 @@
 
 void route_choice_init(struct route_choice *c, size_t count)
 {
-    CHECK(count <= LIMIT_NODES);
+    CHECK(count <= ROUTE_MEMBERS);
     memset(c, 0, sizeof *c);
     c->count = count;
 }
 
 size_t route_choice_add(struct route_choice *c)
 {
-    return c->count < LIMIT_NODES ? c->count++ : ROUTE_NOBODY;
+    return c->count < ROUTE_MEMBERS ? c->count++ : ROUTE_NOBODY;
 }
 
 static size_t next_in_turn(const struct route_choice *c, size_t failed, int64_t now_ns)

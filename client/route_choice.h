@@ -11,10 +11,12 @@
 #include "base/prng.h"
 
 #define ROUTE_NOBODY SIZE_MAX
+/* Members come and go, and an address once known stays: this many in the life of a mount. */
+#define ROUTE_MEMBERS (4 * LIMIT_NODES)
 
 struct route_choice {
-    enum err trouble[LIMIT_NODES];       /* why the last try of each failed; ERR_OK: it didn't */
-    int64_t avoid_until_ns[LIMIT_NODES]; /* who did not answer is asked only if nobody else is left */
+    enum err trouble[ROUTE_MEMBERS];       /* why the last try of each failed; ERR_OK: it didn't */
+    int64_t avoid_until_ns[ROUTE_MEMBERS]; /* who did not answer is asked only if nobody else is left */
     size_t count, current;               /* current: who is to be asked */
 };
 

@@ -275,6 +275,10 @@ enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct 
     begin(m, index, term, command->time_ns);
     struct meta_reply r = {0};
     bool is_new = true;
+    if (PLANTED(META_NONDETERMINISTIC)) {
+        static unsigned commands; /* of this process, whoever's they are */
+        m->time_ns += commands++ % 1000 == 0;
+    }
     if (!m->initialised && command->op != META_INIT) {
         r.status = ERR_NO_LEADER; /* the first leader has not formed the cluster yet: wait */
         is_new = false;

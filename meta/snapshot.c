@@ -63,3 +63,44 @@ enum err meta_inspect(const char *path, struct arena *arena, struct meta_snapsho
     rocksdb_options_destroy(options);
     return e;
 }
+
+#ifdef SURF_PLANTS
+void meta_plant_forget_replies(struct meta *m)
+{
+    rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
+    char *message = NULL;
+    for (rocksdb_iter_seek(it, "q", 1); PLANTED(META_DEDUP_LOST_IN_SNAPSHOT) && rocksdb_iter_valid(it);
+         rocksdb_iter_next(it)) {
+        size_t size;
+        const char *key = rocksdb_iter_key(it, &size);
+        if (key[0] != 'q')
+            break;
+        rocksdb_delete(m->db, m->write, key, size, &message);
+    }
+    rocksdb_iter_destroy(it);
+}
+
+void meta_plant_keep_name(struct meta *m, bool restore)
+{
+    static struct bytes key, value;
+    char *message = NULL;
+    size_t size;
+    if (!PLANTED(META_SNAPSHOT_STALE_KEY))
+        return;
+    if (restore && key.size > 0) {
+        rocksdb_put(m->db, m->write, (const char *)key.data, key.size, (const char *)value.data, value.size, &message);
+        return;
+    }
+    rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
+    rocksdb_iter_seek_for_prev(it, "d\xff\xff\xff\xff\xff\xff\xff\xff\xff", 10);
+    bytes_clear(&key);
+    bytes_clear(&value);
+    if (rocksdb_iter_valid(it) && rocksdb_iter_key(it, &size)[0] == 'd') {
+        const char *at = rocksdb_iter_key(it, &size);
+        bytes_append(&key, SLICE((const uint8_t *)at, size));
+        at = rocksdb_iter_value(it, &size);
+        bytes_append(&value, SLICE((const uint8_t *)at, size));
+    }
+    rocksdb_iter_destroy(it);
+}
+#endif

@@ -127,7 +127,7 @@ static void outgoing_soon(struct replica *r)
                    (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
     if (useless)
         outgoing_drop(o);
-    if (needed && o->stage == OUTGOING_NONE && r->leader_ready)
+    if (needed && o->stage == OUTGOING_NONE)
         outgoing_make(r);
 }
 
@@ -334,6 +334,7 @@ static void install(struct replica *r)
     }
     event.installed.index = m->index, event.installed.term = m->term;
     log_info("installing the snapshot of entry %" PRIu64, m->index);
+    meta_plant_keep_name(r->meta, false);
     meta_close(r->meta);
     r->meta = NULL;
     enum err e = state_dir_install(&r->state_dir, in->complete_path, m->index, m->term, &why);
@@ -345,6 +346,8 @@ static void install(struct replica *r)
         replica_fail(r, "a snapshot can't be installed: %s", why.text);
         return;
     }
+    meta_plant_forget_replies(r->meta);
+    meta_plant_keep_name(r->meta, true);
     event.installed.config = &config;
     r->backlog.at = r->backlog.count = 0;
     r->applied_to_report = 0;

@@ -32,7 +32,7 @@ void faults_plan(struct world *w)
     p->election_timeout_ns = world_between_ns(w, 300 * NS_PER_MS, 1000 * NS_PER_MS);
     p->heartbeat_ns = p->election_timeout_ns / 5;
     p->session_timeout_ns = chance(w, 30) ? 2 * NS_PER_S : 10 * NS_PER_S;
-    p->log_entries = chance(w, 60) ? (unsigned)prng_between(&w->prng, 20, 60) : 100000;
+    p->log_entries = chance(w, 70) ? (unsigned)prng_between(&w->prng, 8, 40) : 100000;
     p->read_index = chance(w, 40);
     p->follower_reads = chance(w, 50);
     p->loss_percent = chance(w, 40) ? (unsigned)prng_below(&w->prng, 15) : 0;
@@ -237,7 +237,7 @@ static void restart(struct world *w, struct event *event)
 static void down_for_a_while(struct world *w, struct member *m)
 {
     if (!m->replica)
-        later(w, world_between_ns(w, NS_PER_MS, 3 * NS_PER_S), m->index, restart);
+        later(w, world_between_ns(w, NS_PER_MS, (chance(w, 20) ? 8 : 2) * NS_PER_S), m->index, restart);
 }
 
 static void crash(struct world *w, struct member *m)

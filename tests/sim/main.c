@@ -58,13 +58,15 @@ static double wall_seconds(void)
 
 struct totals {
     double begun, simulated;
-    uint64_t steps, messages, commands, queries, elections, crashes, faults, changes, expired, unknown, undecided;
+    uint64_t steps, messages, commands, queries, elections, crashes, faults, changes, expired, unknown, undecided,
+        snapshots;
 };
 
 static uint64_t run_one(uint64_t seed, bool lines, struct totals *t)
 {
     world_run(&world, seed, base, lines);
     uint64_t hash = world.trace_hash;
+    world_free(&world);
     t->steps += world.steps;
     t->simulated += (double)world.now_ns / 1e9;
     t->messages += world.counts.messages;
@@ -77,7 +79,7 @@ static uint64_t run_one(uint64_t seed, bool lines, struct totals *t)
     t->expired += world.counts.expired;
     t->unknown += world.counts.unknown;
     t->undecided += world.counts.undecided;
-    world_free(&world);
+    t->snapshots += world.counts.snapshots;
     seeds_done++;
     return hash;
 }
@@ -87,10 +89,10 @@ static void say(const struct totals *t)
     double took = wall_seconds() - t->begun;
     printf("%" PRIu64 " seeds hold: %" PRIu64 " steps, %" PRIu64 " messages, %" PRIu64 " commands, %" PRIu64
            " queries, %" PRIu64 " elections, %" PRIu64 " faults, %" PRIu64 " crashes, %" PRIu64
-           " changes of members, %" PRIu64 " sessions expired, %" PRIu64 " outcomes unknown, %" PRIu64
-           " histories undecided\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
+           " changes of members, %" PRIu64 " snapshots installed, %" PRIu64 " sessions expired, %" PRIu64
+           " outcomes unknown, %" PRIu64 " histories undecided\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
            seeds_done, t->steps, t->messages, t->commands, t->queries, t->elections, t->faults, t->crashes, t->changes,
-           t->expired, t->unknown, t->undecided, took, (double)seeds_done / took, t->simulated / took);
+           t->snapshots, t->expired, t->unknown, t->undecided, took, (double)seeds_done / took, t->simulated / took);
 }
 
 static void run_seeds(uint64_t from, uint64_t count, double seconds, bool twice)

@@ -12,7 +12,7 @@
 
 #define WALL_BASE_NS (INT64_C(1700000000) * NS_PER_S)
 #define BOOT_BASE_MAX_NS (1000 * NS_PER_S)
-#define SEGMENT_BYTES (16 * KIB)
+#define SEGMENT_BYTES (2 * KIB) /* a few entries: so that the log is cut often */
 #define WRITE_BUFFER_BYTES                                                                                             \
     (4 * MIB) /* never full within a seed: the state is flushed only when the replica says so                          \
                */
@@ -351,6 +351,9 @@ void member_start(struct world *w, struct member *m)
 /* A worker's work can't be left half way here, as it can in a process that is killed: it is done before the end. */
 static void close_replica(struct member *m)
 {
+    struct replica_status status;
+    replica_status(m->replica, &status);
+    m->world->counts.snapshots += status.snapshots_installed;
     m->dying = true;
     trace_whose(m->index);
     replica_stop(m->replica);
