@@ -74,6 +74,15 @@ static void check_leader(struct sim *s, const struct sim_node *n, uint64_t term)
                      (unsigned long long)term, (unsigned long long)i);
 }
 
+/* What a member promised counts also when its disk is lost afterwards. */
+static const struct sim_log *disk_of(const struct sim *s, const struct raft_member *m)
+{
+    const struct sim_node *n = &s->nodes[m->id];
+    if (!sim_is_lost(s, m))
+        return &n->durable;
+    return n->lost_identity == sim_identity(m) ? &n->lost : NULL;
+}
+
 static bool has_majority(const struct sim *s, const struct raft_config *c, uint64_t index, uint64_t term, bool old)
 {
     unsigned have = 0, voters = 0;
@@ -81,8 +90,8 @@ static bool has_majority(const struct sim *s, const struct raft_config *c, uint6
         const struct raft_member *m = &c->members[i];
         if (old ? !m->old_voter : !m->voter)
             continue;
-        const struct sim_log *l = &s->nodes[m->id].durable;
-        have += !sim_is_lost(s, m) && l->last >= index && sim_log_at(l, index)->term == term;
+        const struct sim_log *l = disk_of(s, m);
+        have += l && l->last >= index && sim_log_at(l, index)->term == term;
         voters++;
     }
     return have >= voters / 2 + 1;

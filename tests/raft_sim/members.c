@@ -17,14 +17,14 @@ static void set_identity(struct raft_member *m, uint32_t identity)
     put_u32be(m->identity, identity);
 }
 
-static uint32_t identity_of(const struct raft_member *m)
+uint32_t sim_identity(const struct raft_member *m)
 {
     return get_u32be(m->identity);
 }
 
 bool sim_is_lost(const struct sim *s, const struct raft_member *m)
 {
-    return identity_of(m) != 0 && identity_of(m) != s->nodes[m->id].identity;
+    return sim_identity(m) != 0 && sim_identity(m) != s->nodes[m->id].identity;
 }
 
 /* What a member answers counts only from the disk that it is about (P4). What was on the way to a lost one went into a
@@ -36,7 +36,7 @@ bool sim_admits(const struct sim_node *n, const struct sim_message *message)
         return false;
     const struct raft_member *m = raft_config_find(&n->config, message->m.from);
     bool answer = type == RAFT_MSG_VOTE_REPLY || type == RAFT_MSG_PREVOTE_REPLY || type == RAFT_MSG_APPEND_REPLY;
-    return !answer || !m || identity_of(m) == 0 || identity_of(m) == message->from_identity;
+    return !answer || !m || sim_identity(m) == 0 || sim_identity(m) == message->from_identity;
 }
 
 static uint64_t number_of(const struct raft_config *c)
@@ -99,7 +99,7 @@ static void edit(struct sim *s, struct raft_config *c)
         remove_at(c, (unsigned)(m - c->members));
     else
         for (unsigned i = 0; i < c->count; i++)
-            if (identity_of(&c->members[i]) == 0)
+            if (sim_identity(&c->members[i]) == 0)
                 set_identity(&c->members[i], s->nodes[c->members[i].id].identity);
 }
 
@@ -129,7 +129,7 @@ static void trace_config(const struct sim *s, const struct sim_node *n)
     for (unsigned i = 0; i < n->config.count; i++) {
         const struct raft_member *m = &n->config.members[i];
         at +=
-            (size_t)snprintf(text + at, sizeof text - at, " %u/%u%s%s%s", m->id, identity_of(m),
+            (size_t)snprintf(text + at, sizeof text - at, " %u/%u%s%s%s", m->id, sim_identity(m),
                              m->old_voter ? " was voter," : "", m->voter ? " voter" : "", m->leaving ? " leaving" : "");
     }
     sim_trace(s, n->id, "has members%s", text);
@@ -141,7 +141,7 @@ static void ask(struct sim *s, struct sim_node *leader, const struct raft_config
     for (unsigned i = 0; i < wanted->count; i++) {
         const struct raft_member *m = raft_config_find(&leader->config, wanted->members[i].id);
         changes_identity =
-            changes_identity || (m && identity_of(m) != 0 && identity_of(m) != identity_of(&wanted->members[i]));
+            changes_identity || (m && sim_identity(m) != 0 && sim_identity(m) != sim_identity(&wanted->members[i]));
     }
     struct raft_event event = {.type = RAFT_EVENT_CHANGE, .change = {.config = wanted}};
     struct raft_update update;
@@ -201,7 +201,7 @@ static bool is_settled(const struct sim *s)
     }
     const struct raft_config *c = sim_config(s->committed_config);
     for (unsigned i = 0; i < c->count; i++)
-        if (identity_of(&c->members[i]) == 0)
+        if (sim_identity(&c->members[i]) == 0)
             return false; /* not known: nobody would notice */
     return !c->joint && count_lost(s, c) == 0;
 }

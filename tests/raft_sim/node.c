@@ -205,6 +205,8 @@ void sim_apply(struct sim *s, struct sim_node *n)
     struct raft_event event = {.type = RAFT_EVENT_APPLIED, .applied = {.index = n->machine.applied}};
     struct raft_update update;
     sim_step(s, n, &event, &update);
+    if (sim_chance(s, s->temper.compact))
+        sim_compact(s, n);
 }
 
 static void take_reads(struct sim *s, struct sim_node *n, const struct raft_update *u)
@@ -227,11 +229,12 @@ static void take_reads(struct sim *s, struct sim_node *n, const struct raft_upda
     answer_reads(s, n);
 }
 
-/* While nobody has come, gone or been sent a snapshot, what the core calls needed by nobody is with everybody. */
+/* While nobody has come, gone, lost a disk or been sent a snapshot, what the core calls needed by nobody is with
+ * everybody. */
 static void check_compactable(const struct sim *s, const struct sim_node *n, uint64_t index)
 {
     for (uint32_t id = 1; id <= s->node_count; id++)
-        if (s->changes + s->snapshots == 0 && raft_config_find(sim_config(s->config), id) &&
+        if (s->changes + s->snapshots + s->losses == 0 && raft_config_find(sim_config(s->config), id) &&
             s->nodes[id].durable.last < index)
             sim_fail(s, "node %u may compact up to %llu, but node %u has only %llu entries", n->id,
                      (unsigned long long)index, id, (unsigned long long)s->nodes[id].durable.last);
@@ -452,6 +455,10 @@ void sim_lose_disk(struct sim *s, struct sim_node *n)
 {
     CHECK(!n->raft);
     s->losses++;
+    struct sim_log lost = n->lost;
+    n->lost = n->durable;
+    n->lost_identity = n->identity;
+    n->durable = lost;
     n->identity = ++s->next_identity;
     n->shadow.last = n->durable.last = 0;
     n->durable_hard = (struct raft_hard_state){0};
@@ -468,4 +475,5 @@ void sim_node_close(struct sim_node *n)
     raft_close(n->raft);
     free(n->shadow.entries);
     free(n->durable.entries);
+    free(n->lost.entries);
 }

@@ -46,6 +46,7 @@ static void draw_temper(struct sim *s)
     t->leader_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 900) : 0;
     t->voter_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 300) : 0;
     t->checkpoint = (unsigned)sim_between(s, 0, 100);
+    t->compact = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 30);
     t->rude = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 1000);
     t->rash = sim_chance(s, 600) || t->members_every_ns == 0 ? 0 : (unsigned)sim_between(s, 0, 1000);
     t->follow = sim_chance(s, 300) ? 0 : (unsigned)sim_between(s, 0, 700);
@@ -362,13 +363,20 @@ static void heal(struct sim *s)
     }
 }
 
-static bool is_whole(const struct sim *s)
+/* What the healed cluster has not done yet; NULL when it is whole. */
+static const char *missing(const struct sim *s)
 {
     const struct raft_config *c = sim_config(s->committed_config);
     for (unsigned i = 0; i < c->count; i++)
-        if (s->nodes[c->members[i].id].machine.value < s->heal_value || sim_is_lost(s, &c->members[i]))
-            return false;
-    return s->read_count == 0 && !c->joint;
+        if (sim_is_lost(s, &c->members[i]))
+            return "a member that lost its disk is still one";
+        else if (s->nodes[c->members[i].id].machine.value < s->heal_value)
+            return "a member has not applied what was proposed since";
+    /* Who has been removed doesn't get what it would have to apply first. */
+    for (unsigned i = 0; i < s->read_count; i++)
+        if (s->reads[i].index == 0 || raft_config_find(c, s->reads[i].node))
+            return "a read has no answer";
+    return c->joint ? "a change of members has not ended" : NULL;
 }
 
 static void deliver(struct sim *s, struct sim_node *n, struct sim_message *message)
@@ -521,15 +529,13 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
         else
             world_event(s, &e);
         free(e.message), free(e.snapshot);
-        if (s->healing && is_whole(s))
+        if (s->healing && !missing(s))
             break;
         if (s->now_ns < s->end_ns)
             continue;
         if (s->healing)
-            sim_fail(s,
-                     "no progress: the cluster was healed %lld ms ago, and a member has not applied what was "
-                     "proposed since, or a read has no answer",
-                     (long long)(SIM_HEAL_NS / SIM_MS));
+            sim_fail(s, "no progress: the cluster was healed %lld ms ago, and %s", (long long)(SIM_HEAL_NS / SIM_MS),
+                     missing(s));
         heal(s);
     }
     sim_close(s);

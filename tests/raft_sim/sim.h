@@ -88,6 +88,8 @@ struct sim_node {
     struct sim_log shadow; /* as the core believes it: durable and under way */
     struct sim_log durable;
     struct raft_hard_state durable_hard;
+    struct sim_log lost; /* what was on the disk that it lost last */
+    uint32_t lost_identity;
     uint64_t compacted, durable_compacted;
     bool reset_due;                         /* a snapshot is installed, and the log is not emptied for it yet */
     struct sim_write *writes, **writes_end; /* oldest first */
@@ -136,6 +138,7 @@ struct sim_temper {
     unsigned checkpoint;
     int64_t members_every_ns; /* 0: they stay */
     unsigned rash;            /* of leaders that have just won: they are asked for other members at once */
+    unsigned compact;         /* after applying something */
     unsigned rude;            /* of compactions: past members that need the log */
     unsigned follow;          /* of reads: at any member */
     int64_t offer_ns;         /* a snapshot's way */
@@ -225,6 +228,7 @@ void sim_lose_some_disk(struct sim *s);
 void sim_offer_snapshots(struct sim *s, struct sim_node *leader);
 void sim_offer_needlessly(struct sim *s, struct sim_node *from, struct sim_node *to);
 bool sim_admits(const struct sim_node *n, const struct sim_message *message);
+uint32_t sim_identity(const struct raft_member *m);                 /* 0: not known */
 bool sim_is_lost(const struct sim *s, const struct raft_member *m); /* its disk is */
 
 /* ---- checks.c ---- */
