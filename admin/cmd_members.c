@@ -9,7 +9,7 @@
 #include "base/mem.h"
 
 #define AGAIN_NS (100 * NS_PER_MS) /* between two tries to promote a learner that is behind */
-#define HOPS_MAX 5u /* leaders that are asked one after the other */
+#define HOPS_MAX 5u                /* leaders that are asked one after the other */
 
 static const struct survey_node *newest_view(const struct survey *s)
 {
@@ -33,8 +33,7 @@ static json_t *members_json(const struct wire_admin_state *state)
         const struct wire_admin_peer *p = &state->peers[i];
         json_array_append_new(list, json_pack("{s:i, s:o, s:s, s:b, s:I, s:b}", "id", (int)p->id, "address",
                                               json_slice(p->address), "role", role_of(p), "active", (int)p->active,
-                                              "match", (json_int_t)p->match, "needs_snapshot",
-                                              (int)p->needs_snapshot));
+                                              "match", (json_int_t)p->match, "needs_snapshot", (int)p->needs_snapshot));
     }
     return json_pack("{s:o, s:b, s:I}", "members", list, "change_pending", (int)state->config_pending, "config_index",
                      (json_int_t)state->config_index);
@@ -58,7 +57,10 @@ static int list_members(struct admin *a)
     for (unsigned i = 0; i < state->peer_count; i++) {
         const struct wire_admin_peer *p = &state->peers[i];
         printf("%4u  %-22s %-8s %s%s\n", p->id, admin_text(a, p->address), role_of(p),
-               p->active ? "active" : s.leader ? "silent" : "", p->needs_snapshot ? ", needs a snapshot" : "");
+               p->active  ? "active"
+               : s.leader ? "silent"
+                          : "",
+               p->needs_snapshot ? ", needs a snapshot" : "");
     }
     return EXIT_DONE;
 }

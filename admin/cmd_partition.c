@@ -56,8 +56,8 @@ static int run_isolate(struct admin *a, int argc, char **argv)
                        : admin_fail(a, e, &why);
 }
 
-const struct admin_command command_isolate = {"isolate", "N", "node N and all others ignore each other", 1, 1,
-                                              run_isolate};
+const struct admin_command command_isolate = {"isolate", "N", "node N and all others ignore each other",
+                                              1,         1,   run_isolate};
 
 static bool parse_group(struct admin *a, const char *text, struct group *ret)
 {
@@ -112,5 +112,5 @@ static int run_partition(struct admin *a, int argc, char **argv)
 }
 
 const struct admin_command command_partition = {
-    "partition", "A,B/C,D [--one-way]", "the groups ignore each other, or the second ignores the first", 1, 2,
-    run_partition};
+    "partition", "A,B/C,D [--one-way]", "the groups ignore each other, or the second ignores the first", 1,
+    2,           run_partition};

@@ -17,7 +17,7 @@
 struct route_choice {
     enum err trouble[ROUTE_MEMBERS];       /* why the last try of each failed; ERR_OK: it didn't */
     int64_t avoid_until_ns[ROUTE_MEMBERS]; /* who did not answer is asked only if nobody else is left */
-    size_t count, current;               /* current: who is to be asked */
+    size_t count, current;                 /* current: who is to be asked */
 };
 
 void route_choice_init(struct route_choice *c, size_t count);

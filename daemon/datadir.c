@@ -15,8 +15,8 @@
 #include "raftlog/raftlog.h"
 
 /* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 complete,
- * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which has
- * the checksum. */
+ * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which
+ * has the checksum. */
 #define IDENTITY_FORMAT 2u
 #define IDENTITY_BYTES_MAX 256u
 #define IDENTITY_NAME "identity"
@@ -113,8 +113,9 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
     if (i->roles != o->roles)
         return err_explain(why, ERR_WRONG_NODE, "data directory %.150s was made with role %s, not %s", d->path,
                            roles_name(i->roles), roles_name(o->roles));
-    if ((o->roles & WIRE_NODE_META) && !i->configured && (i->member_count != o->member_count ||
-                                        memcmp(i->members, o->members, o->member_count * sizeof *o->members) != 0)) {
+    if ((o->roles & WIRE_NODE_META) && !i->configured &&
+        (i->member_count != o->member_count ||
+         memcmp(i->members, o->members, o->member_count * sizeof *o->members) != 0)) {
         char stored[64], given[64];
         members_text(i->members, i->member_count, stored, sizeof stored);
         members_text(o->members, o->member_count, given, sizeof given);

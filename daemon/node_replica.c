@@ -207,8 +207,8 @@ static void replica_options_of(const struct node *n, struct replica_options *ret
         .id = n->config.id,
         .data = n->config.data,
         .files = file_table_system(),
-        .known_cluster = datadir_cluster_id(n->dir) && datadir_is_complete(n->dir) &&
-                         datadir_rejoin(n->dir) == DATADIR_REJOIN_NONE,
+        .known_cluster =
+            datadir_cluster_id(n->dir) && datadir_is_complete(n->dir) && datadir_rejoin(n->dir) == DATADIR_REJOIN_NONE,
         .election = n->config.election,
         .reads = n->config.reads,
         .election_timeout_ns = NODE_ELECTION_TIMEOUT_NS,

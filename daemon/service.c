@@ -33,10 +33,10 @@ void service_refuse(struct node *n, struct rpc_request *request, enum err status
 {
     char sentence[400];
     snprintf(sentence, sizeof sentence, "node %u: %s", n->config.id,
-             text               ? text
-             : n->fault.text[0] ? n->fault.text
+             text                  ? text
+             : n->fault.text[0]    ? n->fault.text
              : n->no_space.text[0] ? n->no_space.text
-                                : err_message(status));
+                                   : err_message(status));
     struct wire_error error = {.text = slice_str(sentence)};
     if (status == ERR_NOT_LEADER && n->leader != 0 && n->leader != n->config.id) {
         const struct member *leader = node_member(n, n->leader);

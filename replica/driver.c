@@ -257,8 +257,7 @@ static void receive_raft(struct replica *r, const struct replica_message *m)
 
 void replica_receive(struct replica *r, const struct replica_message *m, const uint8_t identity[16])
 {
-    if (!replica_in_service(r) || m->to != r->options.id || m->from == r->options.id ||
-        !members_admit(r, m, identity))
+    if (!replica_in_service(r) || m->to != r->options.id || m->from == r->options.id || !members_admit(r, m, identity))
         return;
     switch (m->type) {
     case REPLICA_RAFT:

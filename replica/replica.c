@@ -288,8 +288,8 @@ void replica_status(struct replica *r, struct replica_status *ret)
                                    .hashes_compared = r->hashes_compared};
     raft_status(r->raft, &ret->raft);
     const struct raft_config *config = raft_config(r->raft);
-    ret->removed = r->removed_at != 0 ||
-                   (config->count > 0 && r->leader == 0 && !raft_config_find(config, r->options.id));
+    ret->removed =
+        r->removed_at != 0 || (config->count > 0 && r->leader == 0 && !raft_config_find(config, r->options.id));
     struct raftlog_bounds bounds;
     raftlog_bounds(r->log, &bounds);
     ret->log_bytes = bounds.bytes;

@@ -1,6 +1,6 @@
-/* Snapshots, both ways. The leader makes one when a member needs entries that its log does not have any more, and offers
- * it; the member fetches it piece by piece, at its own pace, and goes on where it was after whatever broke off. One
- * snapshot at a time is at hand, for all who need one; memory is that of its manifest and of one piece.
+/* Snapshots, both ways. The leader makes one when a member needs entries that its log does not have any more, and
+ * offers it; the member fetches it piece by piece, at its own pace, and goes on where it was after whatever broke off.
+ * One snapshot at a time is at hand, for all who need one; memory is that of its manifest and of one piece.
  *
  *   outgoing: NONE --> MAKING (on a worker) --> READY --> NONE, when nobody needs or fetches it
  *   incoming: NONE --> FETCHING --> CHECKING (on a worker) --> COMPLETE --> installed: NONE
@@ -123,8 +123,8 @@ static void outgoing_soon(struct replica *r)
     int64_t now_ns = replica_now_ns(r);
     bool needed = serve_members(r, now_ns);
     /* One that does not reach the log any more helps nobody: what follows it is gone. */
-    bool useless = o->stage == OUTGOING_READY &&
-                   (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
+    bool useless =
+        o->stage == OUTGOING_READY && (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
     if (useless)
         outgoing_drop(o);
     if (needed && o->stage == OUTGOING_NONE)
@@ -246,7 +246,8 @@ static void on_offer(struct replica *r, const struct replica_message *m)
         replica_fail(r, "a snapshot can't be written: %s", why.text);
         return;
     }
-    log_info("fetching a snapshot of entry %" PRIu64 ", %" PRIu64 " bytes, from member %u; %" PRIu64 " are here already",
+    log_info("fetching a snapshot of entry %" PRIu64 ", %" PRIu64 " bytes, from member %u; %" PRIu64
+             " are here already",
              index, bytes, m->from, snapshot_sink_bytes(in->sink));
     in->stage = INCOMING_FETCHING;
     in->id = m->snapshot;

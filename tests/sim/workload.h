@@ -2,8 +2,8 @@
  * the histories of it (tests/lin/lin.h). */
 #pragma once
 
-#include "tests/sim/client.h"
 #include "tests/lin/lin.h"
+#include "tests/sim/client.h"
 
 void workload_init(struct world *w);
 void workload_free(struct world *w);
