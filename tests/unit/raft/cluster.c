@@ -84,8 +84,10 @@ static void end_write(struct cluster *c, struct cluster_node *n)
 {
     struct cluster_write w = n->writes[0];
     memmove(n->writes, n->writes + 1, --n->write_count * sizeof w);
-    if (w.reset)
+    if (w.reset) {
         reset_disk(n, w.reset_index, w.reset_term);
+        n->reset_due = n->reset_due && w.reset_index != n->applied;
+    }
     if (w.truncate)
         cut_disk(n, w.truncate_after);
     if (w.hard_changed)
@@ -250,6 +252,7 @@ enum err cluster_step_down(struct cluster *c, uint32_t id)
 
 enum err cluster_compact(struct cluster *c, uint32_t id, uint64_t index)
 {
+    CHECK(index <= cluster_node(c, id)->applied);
     cluster_node(c, id)->compacted = index;
     return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_COMPACTED, .compacted = {.index = index}});
 }
@@ -277,6 +280,7 @@ bool cluster_install(struct cluster *c, uint32_t id, const struct cluster_snapsh
     n->applied_term = s->term;
     n->applied_config = s->config;
     n->applied_config_index = s->config_index;
+    n->reset_due = true;
     cluster_step(
         c, id,
         (struct raft_event){
@@ -418,9 +422,21 @@ uint32_t cluster_add(struct cluster *c)
     return n->id;
 }
 
+/* A snapshot was installed, and the log had not been emptied when the member crashed. */
+static void finish_reset(struct cluster_node *n)
+{
+    if (!n->reset_due)
+        return;
+    reset_disk(n, n->applied, n->applied_term);
+    if (n->disk_hard.term < n->applied_term)
+        n->disk_hard = (struct raft_hard_state){.term = n->applied_term};
+    n->reset_due = false;
+}
+
 void cluster_start(struct cluster *c, uint32_t id)
 {
     struct cluster_node *n = cluster_node(c, id);
+    finish_reset(n);
     struct raft_options options = {.id = id,
                                    .election = c->election,
                                    .reads = c->reads,

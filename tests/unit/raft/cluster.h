@@ -48,6 +48,7 @@ struct cluster_node {
     uint64_t compacted, applied, applied_term, storage_reads;
     struct raft_config applied_config; /* as of `applied` */
     uint64_t applied_config_index;
+    bool reset_due; /* a snapshot is installed, and the log on disk is still the one from before */
     struct cluster_write writes[CLUSTER_WRITES_MAX];
     unsigned write_count, write_number;
     int64_t deadline_ns;
