@@ -129,7 +129,8 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
         const char *name;
     } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "state"}, {WIRE_NODE_BLOCK, "blocks"}};
     for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-        if ((i->roles & parts[p].role) && faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
+        if ((i->roles & parts[p].role) && !(o->rebuild && parts[p].role == WIRE_NODE_META) &&
+            faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
             return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing: what this node had stored there is lost",
                                d->path, parts[p].name);
     return ERR_OK;

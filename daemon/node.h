@@ -37,6 +37,10 @@
 #define NODE_RAFT_CACHE_BYTES (16 * MIB)
 #define NODE_APPLY_SLICE_NS (5 * NS_PER_MS)
 #define NODE_LOG_KEEP_ENTRIES 10000u       /* for followers that are a little behind; less when the log is to be short */
+/* The log is cut by whole segments, so it is made of some. */
+#define NODE_LOG_SEGMENTS 8u
+#define NODE_SEGMENT_MIN_BYTES ((uint64_t)128 * KIB)
+#define NODE_SEGMENT_MAX_BYTES ((uint64_t)16 * MIB)
 #define NODE_LEADER_WAIT_NS (5 * NS_PER_S) /* for one that is asked to become leader */
 #define NODE_LEADER_WAITERS 16u
 #define NODE_BLOCK_BYTES_IN_FLIGHT (512 * MIB) /* block requests that wait for a worker thread or run on one */

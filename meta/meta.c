@@ -37,7 +37,7 @@ static const op_function operations[META_OP_LAST + 1] = {
 
 bool is_outcome(enum err e)
 {
-    return e != ERR_CORRUPT && e != ERR_IO && e != ERR_NOMEM;
+    return e != ERR_CORRUPT && e != ERR_IO && e != ERR_NOMEM && e != ERR_NOSPC && e != ERR_LOCKED;
 }
 
 static void make_options(struct meta *m, const struct meta_options *o)

@@ -1,5 +1,8 @@
 /* snapshot.c: copies of the state by hard links, and what a state that nobody has open holds. */
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/rocks.h"
 #include "meta/store.h"
@@ -7,10 +10,13 @@
 enum err meta_checkpoint(struct meta *m, const char *path, struct err_text *why)
 {
     char *message = NULL;
+    struct stat there;
+    if (stat(path, &there) == 0)
+        return err_explain(why, ERR_EXIST, "%.200s is there already", path);
     rocksdb_checkpoint_t *c = rocksdb_checkpoint_object_create(m->db, &message);
     TRY(rocks_result(message, "metadata checkpoint", why));
     /* 0: what is only in memory is flushed first; without that it would be missing. */
-    rocksdb_checkpoint_create(c, path, 0, &message);
+    rocksdb_checkpoint_create(c, path, 0, &message); /* in PATH.tmp, which goes when it fails */
     rocksdb_checkpoint_object_destroy(c);
     return rocks_result(message, path, why);
 }
@@ -47,8 +53,17 @@ static enum err inspect(rocksdb_t *db, const rocksdb_readoptions_t *read, struct
     return ERR_OK;
 }
 
+static bool is_state(const char *path)
+{
+    char current[PATH_MAX];
+    struct stat s;
+    return snprintf(current, sizeof current, "%s/CURRENT", path) < (int)sizeof current && stat(current, &s) == 0;
+}
+
 enum err meta_inspect(const char *path, struct arena *arena, struct meta_snapshot_info *ret, struct err_text *why)
 {
+    if (!is_state(path))
+        return err_explain(why, ERR_NOT_FOUND, "%.200s holds no state", path);
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_readoptions_t *read = rocksdb_readoptions_create();
     char *message = NULL;

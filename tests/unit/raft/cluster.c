@@ -6,13 +6,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-const char *cluster_message_name(enum raft_message_type type)
-{
-    static const char *const names[] = {"?",      "prevote",      "prevote-reply", "vote",     "vote-reply",
-                                        "append", "append-reply", "timeout-now",   "snapshot", "snapshot-reply"};
-    return (unsigned)type < ARRAY_SIZE(names) ? names[type] : "?";
-}
-
 struct cluster_node *cluster_node(struct cluster *c, uint32_t id)
 {
     CHECK(id >= 1 && id <= c->node_count);
@@ -36,6 +29,7 @@ static void drop_data(struct raft_entry *e)
     if (e->data.size > 0)
         memcpy(&data, &e->data.data, sizeof data);
     free(data);
+    e->data = SLICE(NULL, 0);
 }
 
 static void free_entries(struct raft_entry *entries, unsigned count)
@@ -43,88 +37,6 @@ static void free_entries(struct raft_entry *entries, unsigned count)
     for (unsigned i = 0; i < count; i++)
         drop_data(&entries[i]);
     free(entries);
-}
-
-/* ---- printing ---- */
-
-static void print_entry(FILE *out, const struct raft_entry *e)
-{
-    fprintf(out, " %" PRIu64 "/%" PRIu64, e->index, e->term);
-    if (e->type == RAFT_ENTRY_NOOP)
-        fprintf(out, "=noop");
-    else
-        fprintf(out, "=%.*s", (int)e->data.size, e->data.data ? (const char *)e->data.data : "");
-}
-
-static void print_message(FILE *out, const struct raft_message *m)
-{
-    fprintf(out, "%s to %u, term %" PRIu64, cluster_message_name(m->type), m->to, m->term);
-    switch (m->type) {
-    case RAFT_MSG_PREVOTE:
-    case RAFT_MSG_VOTE:
-        fprintf(out, ", log ends %" PRIu64 "/%" PRIu64 "%s", m->index, m->log_term, m->force ? ", forced" : "");
-        break;
-    case RAFT_MSG_PREVOTE_REPLY:
-    case RAFT_MSG_VOTE_REPLY:
-        fprintf(out, ", %s", m->reject ? "no" : "yes");
-        break;
-    case RAFT_MSG_APPEND:
-        fprintf(out, ", after %" PRIu64 "/%" PRIu64 ", commit %" PRIu64 ":", m->index, m->log_term, m->commit);
-        for (unsigned i = 0; i < m->entry_count; i++)
-            print_entry(out, &m->entries[i]);
-        if (m->entry_count == 0)
-            fprintf(out, " nothing");
-        break;
-    case RAFT_MSG_APPEND_REPLY:
-        if (m->reject)
-            fprintf(out, ", no, try %" PRIu64 "/%" PRIu64, m->index, m->log_term);
-        else
-            fprintf(out, ", has %" PRIu64, m->index);
-        break;
-    default:
-        break;
-    }
-    fputc('\n', out);
-}
-
-static void print_update(const struct cluster *c, const struct cluster_node *n, const struct raft_update *u)
-{
-    FILE *out = c->out;
-    if (!out)
-        return;
-    if (u->status != ERR_OK)
-        fprintf(out, "%u: refused: %s\n", n->id, err_message(u->status));
-    if (u->role_changed) {
-        struct raft_status s;
-        raft_status(n->raft, &s);
-        fprintf(out, "%u: %s, term %" PRIu64 ", ", n->id, raft_role_name(s.role), s.term);
-        fprintf(out, s.leader ? "leader %u\n" : "no leader\n", s.leader);
-    }
-    if (u->truncate)
-        fprintf(out, "%u: cut the log after %" PRIu64 "\n", n->id, u->truncate_after);
-    if (u->hard_state_changed)
-        fprintf(out, "%u: save term %" PRIu64 ", vote %u\n", n->id, u->hard.term, u->hard.vote);
-    if (u->entry_count > 0) {
-        fprintf(out, "%u: save", n->id);
-        for (unsigned i = 0; i < u->entry_count; i++)
-            print_entry(out, &u->entries[i]);
-        fputc('\n', out);
-    }
-    for (unsigned i = 0; i < u->message_count; i++) {
-        fprintf(out, "%u: send%s ", n->id, u->messages[i].after_persist ? " when saved" : "");
-        print_message(out, &u->messages[i]);
-    }
-    if (u->committed_count > 0) {
-        fprintf(out, "%u: apply", n->id);
-        for (unsigned i = 0; i < u->committed_count; i++)
-            print_entry(out, &u->committed[i]);
-        fputc('\n', out);
-    }
-    for (unsigned i = 0; i < u->read_count; i++)
-        if (u->reads[i].status == ERR_OK)
-            fprintf(out, "%u: read %" PRIu64 " as of %" PRIu64 "\n", n->id, u->reads[i].id, u->reads[i].index);
-        else
-            fprintf(out, "%u: read %" PRIu64 ": %s\n", n->id, u->reads[i].id, err_message(u->reads[i].status));
 }
 
 /* ---- disk ---- */
@@ -147,7 +59,7 @@ static enum err storage_read(void *context, uint64_t from, unsigned max_count, s
 
 static enum err storage_term(void *context, uint64_t index, uint64_t *ret_term)
 {
-    struct cluster_node *n = context;
+    const struct cluster_node *n = context;
     CHECK(index >= n->compacted && index <= n->disk.last);
     *ret_term = n->disk.entries[index].term;
     return ERR_OK;
@@ -159,10 +71,21 @@ static void cut_disk(struct cluster_node *n, uint64_t after)
         drop_data(&n->disk.entries[n->disk.last]);
 }
 
+/* The entry at `index` isn't there any more; what is known of it is its term. */
+static void reset_disk(struct cluster_node *n, uint64_t index, uint64_t term)
+{
+    cut_disk(n, 0);
+    CHECK(index < CLUSTER_LOG_MAX);
+    n->disk.entries[index] = (struct raft_entry){.index = index, .term = term};
+    n->disk.last = n->compacted = index;
+}
+
 static void end_write(struct cluster *c, struct cluster_node *n)
 {
     struct cluster_write w = n->writes[0];
     memmove(n->writes, n->writes + 1, --n->write_count * sizeof w);
+    if (w.reset)
+        reset_disk(n, w.reset_index, w.reset_term);
     if (w.truncate)
         cut_disk(n, w.truncate_after);
     if (w.hard_changed)
@@ -198,9 +121,14 @@ static void remove_letter(struct cluster *c, unsigned at)
     memmove(&c->flight[at], &c->flight[at + 1], (--c->flight_count - at) * sizeof c->flight[0]);
 }
 
+static bool are_apart(struct cluster *c, uint32_t from, uint32_t to)
+{
+    return to > c->node_count || cluster_node(c, from)->alone || cluster_node(c, to)->alone || c->cut[from][to];
+}
+
 static void post(struct cluster *c, const struct cluster_node *n, const struct raft_message *m)
 {
-    if (n->alone || cluster_node(c, m->to)->alone)
+    if (are_apart(c, n->id, m->to))
         return;
     CHECK(c->flight_count < CLUSTER_FLIGHT_MAX);
     struct cluster_letter *l = &c->flight[c->flight_count++];
@@ -211,9 +139,12 @@ static void post(struct cluster *c, const struct cluster_node *n, const struct r
 
 static void take_update(struct cluster *c, struct cluster_node *n, const struct raft_update *u)
 {
-    if (u->truncate || u->hard_state_changed || u->entry_count > 0) {
+    if (u->reset || u->truncate || u->hard_state_changed || u->entry_count > 0) {
         CHECK(n->write_count < CLUSTER_WRITES_MAX);
         n->writes[n->write_count++] = (struct cluster_write){.number = ++n->write_number,
+                                                             .reset = u->reset,
+                                                             .reset_index = u->reset_index,
+                                                             .reset_term = u->reset_term,
                                                              .truncate = u->truncate,
                                                              .truncate_after = u->truncate_after,
                                                              .hard_changed = u->hard_state_changed,
@@ -230,6 +161,17 @@ static void take_update(struct cluster *c, struct cluster_node *n, const struct 
     n->deadline_ns = u->deadline_ns;
 }
 
+static void apply(struct cluster_node *n, const struct raft_entry *entries, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (entries[i].type == RAFT_ENTRY_CONFIG) {
+            CHECK(raft_config_decode(entries[i].data, &n->applied_config) == ERR_OK);
+            n->applied_config_index = entries[i].index;
+        }
+    n->applied = entries[count - 1].index;
+    n->applied_term = entries[count - 1].term;
+}
+
 enum err cluster_step(struct cluster *c, uint32_t id, struct raft_event event)
 {
     struct cluster_node *n = cluster_node(c, id);
@@ -237,7 +179,8 @@ enum err cluster_step(struct cluster *c, uint32_t id, struct raft_event event)
     CHECK(n->raft);
     event.now_ns = c->now_ns;
     raft_step(n->raft, &event, &u);
-    print_update(c, n, &u);
+    if (c->out)
+        cluster_print_update(c->out, n, &u);
     take_update(c, n, &u);
     enum err status = u.status;
     uint64_t proposed = u.proposed_index, apply_to = 0;
@@ -246,7 +189,7 @@ enum err cluster_step(struct cluster *c, uint32_t id, struct raft_event event)
         apply_to = u.committed[u.committed_count - 1].index;
     }
     if (apply_to > 0) {
-        n->applied = apply_to;
+        apply(n, u.committed, u.committed_count);
         cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = {.index = apply_to}});
     }
     while (!n->held && n->write_count > 0)
@@ -285,6 +228,11 @@ enum err cluster_read(struct cluster *c, uint32_t id, uint64_t read)
     return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_READ, .read = {.id = read}});
 }
 
+enum err cluster_read_forward(struct cluster *c, uint32_t id, uint64_t read)
+{
+    return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_READ, .read = {.id = read, .forward = true}});
+}
+
 enum err cluster_heartbeat(struct cluster *c, uint32_t id)
 {
     return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_HEARTBEAT});
@@ -306,6 +254,37 @@ enum err cluster_compact(struct cluster *c, uint32_t id, uint64_t index)
     return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_COMPACTED, .compacted = {.index = index}});
 }
 
+enum err cluster_change(struct cluster *c, uint32_t id, const struct raft_config *config)
+{
+    return cluster_step(c, id, (struct raft_event){.type = RAFT_EVENT_CHANGE, .change = {.config = config}});
+}
+
+void cluster_take_snapshot(struct cluster *c, uint32_t id, struct cluster_snapshot *ret)
+{
+    const struct cluster_node *n = cluster_node(c, id);
+    *ret = (struct cluster_snapshot){.index = n->applied,
+                                     .term = n->applied_term,
+                                     .config = n->applied_config,
+                                     .config_index = n->applied_config_index};
+}
+
+bool cluster_install(struct cluster *c, uint32_t id, const struct cluster_snapshot *s)
+{
+    struct cluster_node *n = cluster_node(c, id);
+    if (!raft_wants_snapshot(n->raft, s->index, s->term))
+        return false;
+    n->applied = s->index;
+    n->applied_term = s->term;
+    n->applied_config = s->config;
+    n->applied_config_index = s->config_index;
+    cluster_step(
+        c, id,
+        (struct raft_event){
+            .type = RAFT_EVENT_INSTALLED,
+            .installed = {.index = s->index, .term = s->term, .config = &s->config, .config_index = s->config_index}});
+    return true;
+}
+
 enum err cluster_receive(struct cluster *c, struct raft_message m)
 {
     return cluster_step(c, m.to, (struct raft_event){.type = RAFT_EVENT_MESSAGE, .message = &m});
@@ -320,7 +299,7 @@ void cluster_advance(struct cluster *c, int64_t ns)
 
 static bool matches(const struct cluster_letter *l, uint32_t from, uint32_t to)
 {
-    return l->waits_for == 0 && (from == 0 || l->m.from == from) && (to == 0 || l->m.to == to);
+    return l->waits_for == 0 && !l->shelved && (from == 0 || l->m.from == from) && (to == 0 || l->m.to == to);
 }
 
 /* Hands over the first that matches among the first `among`; how many are gone or have been passed over. */
@@ -334,7 +313,7 @@ static bool deliver_one(struct cluster *c, uint32_t from, uint32_t to, unsigned 
         c->flight[i].m.entry_count = 0;
         remove_letter(c, i);
         (*among)--;
-        if (cluster_node(c, l.m.to)->raft && !cluster_node(c, l.m.to)->alone)
+        if (cluster_node(c, l.m.to)->raft && !are_apart(c, l.m.from, l.m.to))
             cluster_receive(c, l.m);
         free_entries(l.entries, l.m.entry_count);
         return true;
@@ -372,6 +351,32 @@ unsigned cluster_drop(struct cluster *c, uint32_t from, uint32_t to)
     return dropped;
 }
 
+void cluster_shelve(struct cluster *c, uint32_t from, uint32_t to)
+{
+    for (unsigned i = 0; i < c->flight_count; i++)
+        if (matches(&c->flight[i], from, to))
+            c->flight[i].shelved = true;
+}
+
+void cluster_shelve_copies(struct cluster *c, uint32_t from, uint32_t to)
+{
+    for (unsigned i = 0, count = c->flight_count; i < count; i++) {
+        if (!matches(&c->flight[i], from, to))
+            continue;
+        CHECK(c->flight_count < CLUSTER_FLIGHT_MAX);
+        struct cluster_letter *l = &c->flight[c->flight_count++];
+        *l = c->flight[i];
+        l->m.entries = l->entries = copy_entries(l->entries, l->m.entry_count);
+        l->shelved = true;
+    }
+}
+
+void cluster_unshelve(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->flight_count; i++)
+        c->flight[i].shelved = false;
+}
+
 const struct raft_message *cluster_find(const struct cluster *c, enum raft_message_type type, uint32_t from,
                                         uint32_t to)
 {
@@ -396,13 +401,21 @@ void cluster_open(struct cluster *c, unsigned voters, unsigned learners, enum ra
 {
     CHECK(voters + learners <= LIMIT_NODES);
     *c = (struct cluster){.election = election, .reads = reads, .cache_bytes = 1 << 20, .now_ns = 1000000000};
-    c->node_count = voters + learners;
-    c->nodes = mem_zalloc(c->node_count * sizeof *c->nodes);
-    for (uint32_t id = 1; id <= c->node_count; id++) {
-        cluster_node(c, id)->id = id;
-        cluster_node(c, id)->cluster = c;
+    /* The nodes' addresses stay what they are when others come. */
+    c->nodes = mem_zalloc(LIMIT_NODES * sizeof *c->nodes);
+    for (uint32_t id = 1; id <= voters + learners; id++)
         c->config.members[c->config.count++] = (struct raft_member){.id = id, .voter = id <= voters};
-    }
+    while (c->node_count < voters + learners)
+        cluster_node(c, cluster_add(c))->applied_config = c->config;
+}
+
+uint32_t cluster_add(struct cluster *c)
+{
+    CHECK(c->node_count < LIMIT_NODES);
+    struct cluster_node *n = &c->nodes[c->node_count++];
+    n->id = c->node_count;
+    n->cluster = c;
+    return n->id;
 }
 
 void cluster_start(struct cluster *c, uint32_t id)
@@ -421,7 +434,8 @@ void cluster_start(struct cluster *c, uint32_t id)
                                    .compacted_term = n->disk.entries[n->compacted].term,
                                    .last_index = n->disk.last,
                                    .applied_index = n->applied,
-                                   .config = c->config,
+                                   .config = n->applied_config,
+                                   .config_index = n->applied_config_index,
                                    .fresh = !n->ever_started};
     struct raft_storage storage = {.context = n, .read = storage_read, .term = storage_term};
     struct err_text why;
@@ -450,6 +464,14 @@ void cluster_crash(struct cluster *c, uint32_t id)
             remove_letter(c, i);
         else
             i++;
+}
+
+void cluster_wipe(struct cluster *c, uint32_t id)
+{
+    struct cluster_node *n = cluster_node(c, id);
+    CHECK(!n->raft);
+    cut_disk(n, 0);
+    *n = (struct cluster_node){.id = id, .cluster = c};
 }
 
 void cluster_fill(struct cluster *c, uint32_t id, struct raft_hard_state hard, const uint64_t *terms, unsigned count)
