@@ -17,6 +17,7 @@
     X(RAFT_ACK_BEFORE_SYNC)                                                                                            \
     X(RAFT_INSTALL_OLDER_SNAPSHOT)                                                                                     \
     X(RAFT_REMOVED_COUNTS_ITSELF)                                                                                      \
+    X(RAFT_IDENTITY_NOT_OWN)                                                                                           \
     X(RAFT_IDENTITY_KEEPS_MATCH)                                                                                       \
     X(META_DEDUP_LOST_IN_SNAPSHOT)                                                                                     \
     X(META_WINDOW_OFF_BY_ONE)                                                                                          \

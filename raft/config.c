@@ -98,6 +98,15 @@ static bool is_same_member(const struct core_peer *p, const struct raft_member *
            memcmp(p->identity, m->identity, sizeof p->identity) == 0;
 }
 
+/* Not one that had another disk: a log that is caught up with, or a snapshot, tells of that one too, and who took
+ * itself for it would vote and even lead with nothing (P4). */
+static bool is_us(const struct raft *r, const struct raft_member *m)
+{
+    return m->id == r->options.id &&
+           (PLANTED(RAFT_IDENTITY_NOT_OWN) || !is_known(m->identity) || !is_known(r->options.identity) ||
+            memcmp(m->identity, r->options.identity, sizeof m->identity) == 0);
+}
+
 /* ---- the configurations of the log ---- */
 
 const struct core_config *core_newest_config(const struct raft *r)
@@ -128,8 +137,8 @@ static void configure(struct raft *r)
     for (unsigned i = 0; i < c->count; i++) {
         const struct raft_member *m = &c->members[i];
         if (m->id == r->options.id) {
-            r->is_voter = m->voter;
-            r->is_old_voter = m->old_voter;
+            r->is_voter = m->voter && is_us(r, m);
+            r->is_old_voter = m->old_voter && is_us(r, m);
             continue;
         }
         struct core_peer *p = &peers[count++];
@@ -274,7 +283,7 @@ bool core_may_campaign(const struct raft *r)
      * can win against its longer log (thesis 4.2.2). It doesn't count itself. */
     for (unsigned i = r->config_count; i-- > 0;) {
         const struct raft_member *m = raft_config_find(&r->configs[i].config, r->options.id);
-        if (m && (m->voter || m->old_voter))
+        if (m && is_us(r, m) && (m->voter || m->old_voter))
             return true;
         if (r->configs[i].index <= r->committed)
             return false;

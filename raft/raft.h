@@ -6,8 +6,9 @@
  *
  *   1. If `reset` is set, the log on disk is emptied (see there). If `truncate` is set, it is cut so that its last
  * index is truncate_after, before anything that is written later. Hard state (term, vote) and `entries` are persisted,
- * in that order, asynchronously if wanted, but strictly in the order of the updates. When they are safe the driver
- * sends RAFT_EVENT_PERSISTED.
+ * in that order, asynchronously if wanted, but strictly in the order of the updates. With a reset the hard state goes
+ *      first: the log must not end in a term that is above the stored one. When all is safe the driver sends
+ *      RAFT_EVENT_PERSISTED.
  *   2. `messages` without `after_persist` are sent at once, in parallel with the driver's own write. Those with
  *      `after_persist` are sent when everything that this and earlier updates gave to persist is safe (a vote, an
  *      acknowledgement: thesis 3.8, P8).
@@ -72,6 +73,8 @@ enum raft_reads { RAFT_READS_LEASE, RAFT_READS_READINDEX };
 
 struct raft_options {
     uint32_t id;
+    uint8_t identity[16]; /* of this member's data directory; zero: not known. A configuration that names another one
+                             under this id is about a disk that is lost: this member is not in it */
     enum raft_election
         election; /* MANUAL: no timers, no pre-vote, check-quorum, stickiness or lease (thesis 3.10 by hand) */
     enum raft_reads reads;

@@ -61,10 +61,16 @@ static void start_writing(struct sim *s, struct sim_node *n)
     sim_post(s, s->now_ns + sim_between(s, 10000, s->temper.write_ns), SIM_WRITTEN, n->id, NULL);
 }
 
-/* Carries out the first `parts` parts of a write: the reset, the truncation, the hard state, each entry. */
+/* Carries out the first `parts` parts of a write: the reset, the truncation, the hard state, each entry. Before a reset
+ * the hard state comes first: its term must not be below that which the log then ends in. */
 static unsigned write_parts(struct sim_node *n, const struct sim_write *w, unsigned parts)
 {
     unsigned done = 0;
+    bool hard_first = w->reset && w->hard_changed;
+    if (hard_first && done < parts) {
+        n->durable_hard = w->hard;
+        done++;
+    }
     if (w->reset && done < parts) {
         sim_log_reset(the_world, &n->durable, w->reset_index);
         n->durable_compacted = w->reset_index;
@@ -76,7 +82,7 @@ static unsigned write_parts(struct sim_node *n, const struct sim_write *w, unsig
         n->durable.last = MIN(n->durable.last, w->truncate_after);
         done++;
     }
-    if (w->hard_changed && done < parts) {
+    if (w->hard_changed && !hard_first && done < parts) {
         n->durable_hard = w->hard;
         done++;
     }
@@ -387,6 +393,7 @@ void sim_start(struct sim *s, struct sim_node *n)
                                    .lease_drift_ns = SIM_LEASE_DRIFT_NS,
                                    .seed = prng_next(&s->prng),
                                    .cache_bytes = s->cache_bytes};
+    put_u32be(options.identity, n->identity);
     struct raft_restart restart = {.hard = n->durable_hard,
                                    .compacted_index = n->compacted,
                                    .compacted_term = n->compacted ? sim_log_at(&n->durable, n->compacted)->term : 0,
