@@ -192,8 +192,7 @@ def measure(cluster, seconds):
     return histories.Service(cluster.clients, begun, ended), (max(states(cluster, "term").values()) - terms) * 60 / seconds
 
 
-@pytest.mark.parametrize("where", ["nodes", "everywhere"])
-@pytest.mark.parametrize("count", [3, 5])
+@pytest.mark.parametrize("where,count", [("nodes", 3), ("everywhere", 5)])
 def test_loss(partitioned, say, count, where):
     """30 % of all packets between nodes, or of clients too, are lost: slow, and right."""
     cluster = partitioned(count, timeout_ms=10000)
