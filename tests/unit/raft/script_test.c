@@ -1,11 +1,15 @@
 /* script_test.c: runs scripts: comments and commands (script_command.h), then "----", then what the members do, up to
  * an empty line. A script fails when that differs from what is written there; with --rewrite it is written there
- * instead, to be read in review: against the thesis, not against the code. */
+ * instead, to be read in review: against the thesis, not against the code. Built with planted bugs, it is right when a
+ * script fails. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "tests/support/plant_name.h"
 #include "tests/unit/raft/script_command.h"
 
 static char *read_file(const char *path)
@@ -94,6 +98,37 @@ static bool run_script(const char *path, bool rewrite)
     return false;
 }
 
+#ifdef SURF_PLANTS
+/* In a process of its own, since a planted bug may well end in a CHECK. */
+static bool run_script_apart(const char *path)
+{
+    int status;
+    fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        bool right = run_script(path, false);
+        fflush(stdout);
+        _exit(right ? 0 : 1);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    return status == 0;
+}
+
+/* --plant BUG SCRIPT...: at least one script must fail. */
+int main(int argc, char **argv)
+{
+    int failed = 0;
+    if (argc < 4 || strcmp(argv[1], "--plant") != 0 || !plant_find(argv[2], &plant_chosen)) {
+        printf("usage: %s --plant BUG SCRIPT...\n", argv[0]);
+        return 2;
+    }
+    for (int i = 3; i < argc; i++)
+        failed += !run_script_apart(argv[i]);
+    printf("%s: %d of %d scripts fail\n", argv[2], failed, argc - 3);
+    return failed == 0;
+}
+#else
 int main(int argc, char **argv)
 {
     int failed = 0, first = 1;
@@ -104,3 +139,4 @@ int main(int argc, char **argv)
     printf("%d scripts, %d failed\n", argc - first, failed);
     return failed > 0 || argc == first;
 }
+#endif
