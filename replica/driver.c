@@ -41,6 +41,7 @@ enum err driver_open(struct replica *r, const struct raft_restart *restart, stru
                                    .heartbeat_ns = o->heartbeat_ns,
                                    .lease_drift_ns = o->lease_drift_ns,
                                    .cache_bytes = o->raft_cache_bytes};
+    memcpy(options.identity, o->identity, sizeof options.identity);
     r->env.random(r->env.context, &options.seed, sizeof options.seed);
     struct raft_storage storage = {.context = r, .read = storage_read, .term = storage_term};
     int64_t now_ns = replica_now_ns(r);

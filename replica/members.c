@@ -92,6 +92,7 @@ void members_removed(struct replica *r, const struct replica_message *m)
     if (m->config_index <= status.config_index || r->removed_at != 0 || r->role == RAFT_LEADER)
         return;
     r->removed_at = m->config_index;
+    reads_fail(r, ERR_NO_LEADER); /* what they wait for may never come here */
     log_warn("this member has been removed from the metastore (entry %llu)", (unsigned long long)m->config_index);
 }
 
