@@ -1,0 +1,127 @@
+"""Disks that are full, and power that fails: real file systems on loop devices."""
+
+import contextlib
+import fcntl
+import os
+import struct
+import subprocess
+
+import pytest
+
+import cluster as clusters
+import workload
+
+FS_IOC_SHUTDOWN = 0x8004587D  # ext4: from now on nothing reaches the device
+SHUTDOWN_NOLOGFLUSH = 2
+
+
+def run(*command):
+    return subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+class Disk:
+    """A file system of its own in a file."""
+
+    def __init__(self, directory, name, mib):
+        self.image, self.path = directory / f"{name}.img", directory / name
+        self.path.mkdir()
+        with open(self.image, "wb") as f:
+            f.truncate(mib << 20)
+        for command in (["mkfs.ext4", "-q", "-m", "0", self.image], ["mount", "-o", "loop", self.image, self.path]):
+            done = run(*command)
+            if done.returncode:
+                pytest.skip(f"no loop mounts here: {done.stdout.strip()}")
+
+    def cut_power(self):
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, FS_IOC_SHUTDOWN, struct.pack("I", SHUTDOWN_NOLOGFLUSH))
+        finally:
+            os.close(fd)
+
+    def mount_again(self):
+        assert run("umount", self.path).returncode == 0
+        done = run("mount", "-o", "loop", self.image, self.path)
+        assert done.returncode == 0, done.stdout
+
+    def close(self):
+        run("umount", "-l", self.path)
+
+
+@pytest.fixture
+def disks(tmp_path):
+    with contextlib.ExitStack() as stack:
+        def make(name, mib):
+            disk = Disk(tmp_path, name, mib)
+            stack.callback(disk.close)
+            return disk
+
+        yield make
+
+
+def place(c, number, disk):
+    c.nodes[number].data = disk.path / "data"
+
+
+def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
+    c = make_cluster(3, extra=["--disk-reserve", "64"], start=False)
+    disk = disks("small", 320)
+    place(c, 2, disk)
+    try:
+        c.start()
+        c.wait_formed()
+        a = c.mount("a")
+        (a / "before").write_text("x")
+        ballast = disk.path / "ballast"
+        free = os.statvfs(disk.path).f_bavail * os.statvfs(disk.path).f_frsize
+        with open(ballast, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, free - (40 << 20))
+        clusters.wait_until("node 2 to step aside", lambda: c.node_states()[2]["state"] == "SUSPENDED")
+        assert "reserve of 64 MiB" in c.state(2)["suspended"]
+        for i in range(50):
+            (a / f"meanwhile-{i}").write_text("y")
+        assert c.nodes[2].running()
+        ballast.unlink()
+        clusters.wait_until("node 2 to come back", lambda: c.node_states()[2]["state"] in ("FOLLOWER", "LEADER"))
+        c.wait_caught_up()
+        assert len(list(a.path.iterdir())) == 51
+    finally:
+        for mount in c.mounts.values():
+            mount.stop()
+        for node in c.nodes.values():
+            node.stop()
+
+
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_power_cut(make_cluster, disks, which):
+    """What was acknowledged is there after the power failed under one node, or under all at once."""
+    c = make_cluster(3, extra=["--disk-reserve", "0"], start=False)
+    parts = {number: disks(f"disk{number}", 400) for number in c.nodes}
+    for number, disk in parts.items():
+        place(c, number, disk)
+    try:
+        c.start()
+        c.wait_formed()
+        a = c.mount("a")
+        writer = workload.WriteThenRead(a.path, a.path)
+        writer.start()
+        for _ in range(3):
+            clusters.wait_until("some rounds", lambda r=writer.rounds: writer.rounds > r + 30 or writer.error, 60)
+            down = list(parts) if which == "all" else [c.wait_leader()]
+            for number in down:
+                parts[number].cut_power()
+            for number in down:
+                c.nodes[number].kill()
+            for number in down:
+                parts[number].mount_again()
+                c.nodes[number].start()
+            c.wait_caught_up(60)
+        writer.finish()
+        assert not writer.error
+        for name, digest in writer.digests.items():
+            assert workload.sha256(a / name) == digest
+    finally:
+        for mount in c.mounts.values():
+            mount.stop()
+        for node in c.nodes.values():
+            node.stop()
