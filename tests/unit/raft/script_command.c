@@ -91,7 +91,10 @@ static void run_tick(struct script *s, const struct words *w)
 
 static void run_timeout(struct script *s, const struct words *w)
 {
-    cluster_timeout(&s->cluster, w->number[0]);
+    if (cluster_node(&s->cluster, w->number[0])->deadline_ns == INT64_MAX)
+        fprintf(s->out, "%u: waits for no time\n", w->number[0]);
+    else
+        cluster_timeout(&s->cluster, w->number[0]);
 }
 
 static void run_propose(struct script *s, const struct words *w)
