@@ -30,7 +30,7 @@ struct admin_command {
     int (*run)(struct admin *a, int argc, char **argv);
 };
 extern const struct admin_command command_status, command_state, command_crash, command_restore, command_leader,
-    command_heartbeat, command_unreachable, command_heal;
+    command_heartbeat, command_members, command_unreachable, command_isolate, command_partition, command_heal;
 
 /* ---- talking to nodes (ask.c) ---- */
 
@@ -62,7 +62,7 @@ struct survey {
 enum err survey_take(struct admin *a, struct survey *ret, struct err_text *why) MUST_USE;
 /* The node, or NULL and why with the ids that there are. */
 const struct survey_node *survey_find(const struct survey *s, uint32_t id, struct err_text *why);
-/* LEADER, FOLLOWER, CANDIDATE, CRASHED, FAULT, BLOCK (no metastore role) or UNREACHABLE */
+/* LEADER, FOLLOWER, CANDIDATE, CRASHED, FAULT, SUSPENDED, REMOVED, BLOCK (no metastore role) or UNREACHABLE */
 const char *survey_state_name(const struct survey_node *n);
 bool survey_has_quorum(const struct survey *s);
 

@@ -41,6 +41,11 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
                    {"disk_total", s->disk_total},
                    {"disk_free", s->disk_free},
                    {"pid", s->pid},
+                   {"config_index", s->config_index},
+                   {"snapshots_installed", s->snapshots_installed},
+                   {"snapshot_bytes", s->snapshot_bytes},
+                   {"snapshot_total_bytes", s->snapshot_total_bytes},
+                   {"hashes_compared", s->hashes_compared},
                    {"log_segments", s->log_segments}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(o, numbers[i].name, json_integer((json_int_t)numbers[i].value));
@@ -48,6 +53,7 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
     json_object_set_new(o, "election", json_string(s->election_manual ? "manual" : "auto"));
     json_object_set_new(o, "chain_hash", json_hex(s->chain_hash));
     json_object_set_new(o, "fault", json_slice(s->fault));
+    json_object_set_new(o, "suspended", json_slice(s->suspended));
     json_object_set_new(o, "version", json_slice(s->version));
     json_object_set_new(o, "uptime_s", json_real((double)s->uptime_ns / (double)NS_PER_S));
     return admin_print_json(o);
@@ -59,6 +65,8 @@ static void print_text(struct admin *a, const struct survey_node *n, const struc
     printf("node %u at %s: %s", s->node_id, n->address, survey_state_name(n));
     if (s->fault.size > 0)
         printf(" (%s)", admin_text(a, s->fault));
+    if (s->suspended.size > 0)
+        printf(" (%s)", admin_text(a, s->suspended));
     printf("\nversion %s, pid %u, up %.0f s\n", admin_text(a, s->version), s->pid,
            (double)s->uptime_ns / (double)NS_PER_S);
     if (s->roles & WIRE_NODE_META) {
@@ -68,6 +76,9 @@ static void print_text(struct admin *a, const struct survey_node *n, const struc
                ", flushed %" PRIu64 "\n",
                s->commit, s->applied, s->persisted, s->last, s->compacted, s->flushed);
         printf("log: %s in %u segments\n", admin_bytes(s->log_bytes, bytes), s->log_segments);
+        if (s->snapshot_total_bytes > 0)
+            printf("snapshot of entry %" PRIu64 " from node %u: %s of %s\n", s->snapshot_index, s->snapshot_from,
+                   admin_bytes(s->snapshot_bytes, bytes), admin_bytes(s->snapshot_total_bytes, total));
         printf("files: %" PRIu64 " inodes, %s\n", s->inodes, admin_bytes(s->file_bytes, bytes));
         if (s->unreachable_count > 0) {
             printf("ignores raft messages from:");

@@ -19,9 +19,9 @@
 
 const char *argp_program_version = "surfctl " SURF_VERSION;
 
-static const struct admin_command *const commands[] = {&command_status,      &command_state,  &command_crash,
-                                                       &command_restore,     &command_leader, &command_heartbeat,
-                                                       &command_unreachable, &command_heal};
+static const struct admin_command *const commands[] = {
+    &command_status,  &command_state,       &command_crash,   &command_restore,   &command_leader, &command_heartbeat,
+    &command_members, &command_unreachable, &command_isolate, &command_partition, &command_heal};
 
 static const struct argp_option options_table[] = {
     {NULL, 'm', "ADDR[,ADDR...]", 0, "metastore nodes (or SURFFS_META in the environment; default " DEFAULT_SERVER ")",

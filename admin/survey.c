@@ -92,25 +92,39 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static bool is_serving(const struct survey_node *n)
+{
+    return n->reachable && (n->state.roles & WIRE_NODE_META) && !n->state.crashed && n->state.fault.size == 0 &&
+           n->state.suspended.size == 0;
+}
+
+/* The newest configuration that anybody knows. */
+static const struct wire_admin_state *newest_view(const struct survey *s)
+{
+    const struct wire_admin_state *view = NULL;
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->nodes[i].reachable && s->nodes[i].state.peer_count > 0 &&
+            (!view || s->nodes[i].state.config_index > view->config_index))
+            view = &s->nodes[i].state;
+    return view;
+}
+
 static void judge(struct survey *s)
 {
     qsort(s->nodes, s->count, sizeof s->nodes[0], by_id);
     s->leader = NULL;
     s->voters = s->voters_serving = 0;
+    const struct wire_admin_state *view = newest_view(s);
+    for (unsigned p = 0; view && p < view->peer_count; p++) {
+        const struct survey_node *n = find_node(s, view->peers[p].id);
+        if (!view->peers[p].voter)
+            continue;
+        s->voters++;
+        s->voters_serving += n && is_serving(n);
+    }
     for (unsigned i = 0; i < s->count; i++) {
         const struct survey_node *n = &s->nodes[i];
-        if (!n->reachable)
-            continue;
-        unsigned voters = 0;
-        bool votes = false;
-        for (unsigned p = 0; p < n->state.peer_count; p++) {
-            voters += n->state.peers[p].voter;
-            votes |= n->state.peers[p].voter && n->state.peers[p].id == n->id;
-        }
-        s->voters = MAX(s->voters, voters);
-        bool serves = (n->state.roles & WIRE_NODE_META) && !n->state.crashed && n->state.fault.size == 0;
-        s->voters_serving += serves && votes;
-        if (serves && n->state.role == RAFT_LEADER && (!s->leader || n->state.term > s->leader->state.term))
+        if (is_serving(n) && n->state.role == RAFT_LEADER && (!s->leader || n->state.term > s->leader->state.term))
             s->leader = n;
     }
     if (!survey_has_quorum(s))
@@ -172,6 +186,10 @@ const char *survey_state_name(const struct survey_node *n)
         return "CRASHED";
     if (n->state.fault.size > 0)
         return "FAULT";
+    if (n->state.suspended.size > 0)
+        return "SUSPENDED";
+    if (n->state.removed)
+        return "REMOVED";
     if (!(n->state.roles & WIRE_NODE_META))
         return "BLOCK";
     switch (n->state.role) {

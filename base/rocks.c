@@ -1,20 +1,27 @@
 #include "base/rocks.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define LOG_MODULE "rocksdb"
 #include "base/log.h"
+
+/* What kind of error it is stands at the beginning; behind it there may be paths, with any words in them. */
+static bool begins_with(const char *message, const char *words)
+{
+    return strncmp(message, words, strlen(words)) == 0;
+}
 
 enum err rocks_result(char *message, const char *what, struct err_text *why)
 {
     if (!message)
         return ERR_OK;
     enum err e = ERR_IO;
-    if (strstr(message, "Corruption") || strstr(message, "corrupt") || strstr(message, "checksum"))
+    if (begins_with(message, "Corruption"))
         e = ERR_CORRUPT;
-    else if (strstr(message, "lock file") || strstr(message, "lock hold"))
+    else if (begins_with(message, "IO error: While lock file") || begins_with(message, "IO error: lock hold"))
         e = ERR_LOCKED;
-    else if (strstr(message, "No space left") || strstr(message, "NoSpace"))
+    else if (strstr(message, "No space left on device"))
         e = ERR_NOSPC;
     log_error("%s: %s", what, message);
     e = err_explain(why, e, "%s: %s", what, message);

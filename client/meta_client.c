@@ -128,7 +128,7 @@ enum err meta_client_repeat(struct meta_client *c, const struct meta_request *re
             *ret = reply;
             return ERR_OK;
         }
-        TRY(meta_route_pause(META_BACKOFF_MIN_NS, request->cancel));
+        TRY(meta_route_pause(ROUTE_BACKOFF_MIN_NS, request->cancel));
     }
 }
 
@@ -190,7 +190,7 @@ enum err meta_client_query(struct meta_client *c, struct meta_query *query, stru
             *ret = reply;
             return ERR_OK;
         }
-        TRY(meta_route_pause(META_BACKOFF_MIN_NS, cancel));
+        TRY(meta_route_pause(ROUTE_BACKOFF_MIN_NS, cancel));
     }
 }
 

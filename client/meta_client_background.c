@@ -29,6 +29,8 @@ static enum err keepalive(struct meta_client *c, uint64_t session, struct wire_k
         e = wire_keepalive_reply_decode(message, &arena, ret, &why);
         if (e != ERR_OK)
             log_warn("keepalive reply: %s", why.text);
+        else
+            meta_route_learn(&c->route, &ret->members);
         rpc_call_free(call);
     }
     arena_free(&arena);
@@ -68,7 +70,7 @@ static void reopen(struct meta_client *c, uint64_t expired)
         log_info("session %llu is open", (unsigned long long)meta_client_session(c));
     } else if (e != ERR_CANCELLED) {
         log_warn("a new session could not be opened: %s", err_message(e));
-        if (meta_route_pause(META_BACKOFF_MAX_NS, c->stop) != ERR_OK)
+        if (meta_route_pause(ROUTE_BACKOFF_MAX_NS, c->stop) != ERR_OK)
             return;
     }
 }

@@ -13,9 +13,7 @@
 #include "base/log.h"
 
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
-#define PAUSE_STEP_NS (20 * NS_PER_MS)     /* how often a pause looks at its cancel */
-#define AVOID_SILENT_NS (3 * NS_PER_S / 2) /* followers name a dead leader until they have elected another */
-#define AVOID_UNREACHABLE_NS (200 * NS_PER_MS)
+#define PAUSE_STEP_NS (20 * NS_PER_MS) /* how often a pause looks at its cancel */
 #define WAITING_FIRST_NS (300 * NS_PER_MS)
 #define WAITING_EVERY_NS NS_PER_S
 
@@ -64,13 +62,14 @@ void meta_route_init(struct meta_route *r, const struct rpc_address *servers, si
                                .version_max = WIRE_VERSION_MAX,
                                .name = SLICE(name.data, MIN(name.size, (size_t)255))};
     r->hello = wire_hello_encode(&hello, &r->arena);
+    route_choice_init(&r->choice, count);
     for (size_t i = 0; i < count; i++)
-        r->channels[r->count++] = new_channel(r, &servers[i]);
+        r->channels[i] = new_channel(r, &servers[i]);
 }
 
 void meta_route_close(struct meta_route *r)
 {
-    for (size_t i = 0; i < r->count; i++)
+    for (size_t i = 0; i < r->choice.count; i++)
         rpc_channel_free(r->channels[i]);
     arena_free(&r->arena);
     pthread_mutex_destroy(&r->lock);
@@ -88,8 +87,8 @@ void meta_route_describe(struct meta_route *r, char *to, size_t size)
 {
     pthread_mutex_lock(&r->lock);
     size_t used = (size_t)snprintf(to, size, "waiting for ");
-    for (size_t i = 0; i < r->count && used < size; i++) {
-        const char *why = r->trouble[i] == ERR_OK ? "not asked yet" : err_message(r->trouble[i]);
+    for (size_t i = 0; i < r->choice.count && used < size; i++) {
+        const char *why = r->choice.trouble[i] == ERR_OK ? "not asked yet" : err_message(r->choice.trouble[i]);
         used += (size_t)snprintf(to + used, size - used, "%s%s (%s)", i ? ", " : "",
                                  rpc_channel_address(r->channels[i]), why);
     }
@@ -109,126 +108,92 @@ enum err meta_route_pause(int64_t duration_ns, const struct rpc_cancel *cancel)
 
 static size_t find_or_add(struct meta_route *r, struct slice address)
 {
-    for (size_t i = 0; i < r->count; i++)
+    for (size_t i = 0; i < r->choice.count; i++)
         if (slice_equal(slice_str(rpc_channel_address(r->channels[i])), address))
             return i;
     char text[LIMIT_ADDRESS_BYTES + 1];
     struct rpc_address parsed;
-    if (r->count == LIMIT_NODES || address.size >= sizeof text)
-        return SIZE_MAX;
+    if (r->choice.count == ROUTE_MEMBERS || address.size >= sizeof text)
+        return ROUTE_NOBODY;
     memcpy(text, address.data, address.size);
     text[address.size] = 0;
     if (rpc_address_parse(text, &parsed, NULL) != ERR_OK)
-        return SIZE_MAX;
+        return ROUTE_NOBODY;
     log_info("learned of metastore member %s", text);
-    r->channels[r->count] = new_channel(r, &parsed);
-    return r->count++;
+    r->channels[r->choice.count] = new_channel(r, &parsed);
+    return route_choice_add(&r->choice);
 }
 
-static size_t next_in_turn(const struct meta_route *r, size_t failed, int64_t now)
+void meta_route_learn(struct meta_route *r, const struct wire_members *members)
 {
-    for (size_t i = 1; i < r->count; i++)
-        if (r->avoid_until_ns[(failed + i) % r->count] <= now)
-            return (failed + i) % r->count;
-    return (failed + 1) % r->count;
-}
-
-/* The member `failed` did not serve the request: chooses whom to ask next, unless another thread has chosen already.
- * True when somebody named the leader, so that there is no reason to wait. */
-static bool move_on(struct meta_route *r, size_t failed, enum err e, struct slice detail)
-{
-    size_t next = SIZE_MAX;
-    if (e == ERR_NOT_LEADER && detail.size > 0) {
-        struct arena arena = {0};
-        struct wire_error error;
-        wire_error_decode(detail, &arena, &error);
-        pthread_mutex_lock(&r->lock);
-        if (error.leader_address.size > 0)
-            next = find_or_add(r, error.leader_address);
-        pthread_mutex_unlock(&r->lock);
-        arena_free(&arena);
-    }
-    int64_t now = clock_boot_ns();
     pthread_mutex_lock(&r->lock);
-    r->trouble[failed] = e;
-    if (detail.size == 0 && (e == ERR_TIMEOUT || e == ERR_UNREACHABLE))
-        r->avoid_until_ns[failed] = now + (e == ERR_TIMEOUT ? AVOID_SILENT_NS : AVOID_UNREACHABLE_NS);
-    bool named = next != SIZE_MAX && next != failed && r->avoid_until_ns[next] <= now;
-    if (r->current == failed)
-        r->current = named ? next : next_in_turn(r, failed, now);
+    for (unsigned i = 0; i < members->count; i++)
+        (void)find_or_add(r, members->list[i].address);
     pthread_mutex_unlock(&r->lock);
-    return named;
 }
 
-/* What one try's failure means: true to go on with `*ret_at_once`, false to give the error to the caller. A connection
- * that can't be used says nothing about the other members; a status that a server has chosen is judged by its class. */
-static bool goes_on(struct meta_route *r, size_t asked, enum err e, const struct rpc_call *call, struct slice detail,
-                    bool *ret_at_once)
+/* What one try's failure means. */
+static enum route_verdict judge(struct meta_route *r, size_t asked, enum err e, const struct rpc_call *call,
+                                struct slice detail)
 {
-    *ret_at_once = false;
-    if (!call) {
-        if (e == ERR_TOO_BIG)
-            return false;
-        move_on(r, asked, e, SLICE(NULL, 0));
-        return true;
-    }
-    switch (err_class(e)) {
-    case ERR_CLASS_LEADER:
-        *ret_at_once = move_on(r, asked, e, detail);
-        return true;
-    case ERR_CLASS_WAIT:
-        /* One that is only overloaded is still the right one. */
-        if (e != ERR_BUSY_NOW)
-            move_on(r, asked, e, SLICE(NULL, 0));
-        return true;
-    case ERR_CLASS_RETRY:
-        return true;
-    default:
-        return false;
-    }
+    struct arena arena = {0};
+    struct wire_error error = {0};
+    struct route_failure failure = {.asked = asked,
+                                    .error = e,
+                                    .answered = call != NULL,
+                                    .detailed = call != NULL && detail.size > 0,
+                                    .leader = ROUTE_NOBODY};
+    if (failure.detailed && e == ERR_NOT_LEADER)
+        wire_error_decode(detail, &arena, &error);
+    pthread_mutex_lock(&r->lock);
+    if (error.leader_address.size > 0)
+        failure.leader = find_or_add(r, error.leader_address);
+    enum route_verdict verdict = route_choice_failed(&r->choice, &failure, clock_boot_ns());
+    pthread_mutex_unlock(&r->lock);
+    arena_free(&arena);
+    return verdict;
 }
 
 struct progress {
-    int64_t begun_ns, said_ns, backoff_ns, try_ns;
-    unsigned failures, timeouts;
+    struct route_patience patience;
+    int64_t begun_ns, said_ns;
 };
 
 static enum err wait_before_next(struct meta_route *r, const struct meta_request *request, struct progress *p,
-                                 bool at_once)
+                                 enum err e, enum route_verdict verdict)
 {
-    p->failures++;
+    pthread_mutex_lock(&r->lock);
+    int64_t pause_ns = route_patience_pause_ns(&p->patience, e, verdict, &r->prng);
+    pthread_mutex_unlock(&r->lock);
     int64_t now = clock_boot_ns();
-    if (request->waiting && p->failures > 1 && now - p->begun_ns >= WAITING_FIRST_NS &&
+    if (request->waiting && p->patience.failures > 1 && now - p->begun_ns >= WAITING_FIRST_NS &&
         now - p->said_ns >= WAITING_EVERY_NS) {
         char text[1024];
         meta_route_describe(r, text, sizeof text);
         request->waiting(request->context, text);
         p->said_ns = now;
     }
-    if (p->failures == 1 || (at_once && p->failures <= 3))
+    if (pause_ns == 0)
         return ERR_OK;
-    p->backoff_ns = p->backoff_ns ? MIN(p->backoff_ns * 2, META_BACKOFF_MAX_NS) : META_BACKOFF_MIN_NS;
-    pthread_mutex_lock(&r->lock);
-    int64_t pause = (int64_t)prng_between(&r->prng, (uint64_t)p->backoff_ns / 2, (uint64_t)p->backoff_ns);
-    pthread_mutex_unlock(&r->lock);
     if (request->give_up_ns)
-        pause = MIN(pause, request->give_up_ns - now);
-    return meta_route_pause(pause, request->cancel);
+        pause_ns = MIN(pause_ns, request->give_up_ns - now);
+    return meta_route_pause(pause_ns, request->cancel);
 }
 
 enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
                          struct slice *ret_message)
 {
-    struct progress progress = {.begun_ns = clock_boot_ns(), .try_ns = META_TRY_NS};
+    struct progress progress = {.begun_ns = clock_boot_ns()};
+    route_patience_init(&progress.patience);
     for (int64_t now = progress.begun_ns;; now = clock_boot_ns()) {
         if (request->give_up_ns && now >= request->give_up_ns)
             return ERR_TIMEOUT;
         pthread_mutex_lock(&r->lock);
-        size_t asked = r->current;
+        size_t asked = r->choice.current;
         struct rpc_channel *channel = r->channels[asked];
         pthread_mutex_unlock(&r->lock);
 
-        int64_t deadline = now + progress.try_ns;
+        int64_t deadline = now + progress.patience.try_ns;
         if (request->give_up_ns)
             deadline = MIN(deadline, request->give_up_ns);
         struct rpc_call *call = NULL;
@@ -242,15 +207,12 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
         }
         if (!call && e == ERR_CANCELLED)
             return e;
-        bool at_once;
-        bool on = goes_on(r, asked, e, call, message, &at_once);
+        enum route_verdict verdict = judge(r, asked, e, call, message);
         log_debug("%s: %s%s", rpc_channel_address(channel), err_message(e), call ? "" : " (connection)");
         if (call)
             rpc_call_free(call);
-        if (!on)
+        if (verdict == ROUTE_END)
             return e;
-        if (e == ERR_TIMEOUT && progress.timeouts++ > 0)
-            progress.try_ns = MIN(progress.try_ns * 2, META_TRY_MAX_NS);
-        TRY(wait_before_next(r, request, &progress, at_once));
+        TRY(wait_before_next(r, request, &progress, e, verdict));
     }
 }

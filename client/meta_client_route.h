@@ -5,22 +5,15 @@
 #include <pthread.h>
 
 #include "base/arena.h"
-#include "base/prng.h"
+#include "client/route_choice.h"
+#include "proto/wire_common.h"
 #include "rpc/address.h"
 #include "rpc/channel.h"
 
-/* What one member gets before the next one is asked; doubled when it passes again, up to the maximum. */
-#define META_TRY_NS (1 * NS_PER_S)
-#define META_TRY_MAX_NS (4 * NS_PER_S)
-#define META_BACKOFF_MIN_NS (5 * NS_PER_MS) /* between tries that failed, doubled up to the maximum, with jitter */
-#define META_BACKOFF_MAX_NS (100 * NS_PER_MS)
-
 struct meta_route {
     pthread_mutex_t lock; /* protects all below; channels once entered stay, and are thread-safe themselves */
-    struct rpc_channel *channels[LIMIT_NODES];
-    enum err trouble[LIMIT_NODES];       /* why the last try of each failed; ERR_OK: it didn't */
-    int64_t avoid_until_ns[LIMIT_NODES]; /* who did not answer is asked only if nobody else is left */
-    size_t count, current;
+    struct rpc_channel *channels[ROUTE_MEMBERS];
+    struct route_choice choice; /* by the same numbers as channels */
     bool has_cluster_id;
     uint8_t cluster_id[16];
     struct prng prng;
@@ -46,6 +39,8 @@ struct meta_request {
  * take effect. */
 enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
                          struct slice *ret_message) MUST_USE;
+/* These are the members now: those that were not known can be asked from now on. */
+void meta_route_learn(struct meta_route *r, const struct wire_members *members);
 /* From now on members of another cluster are refused. */
 void meta_route_set_cluster(struct meta_route *r, const uint8_t cluster_id[16]);
 /* "waiting for HOST:PORT (why), HOST:PORT (why)"; always terminated. */

@@ -319,8 +319,9 @@ static enum err check_joining(const struct config *c, struct err_text *why)
         return err_explain(why, ERR_CONFIG, "%s is for the metastore, and node %u is a block server only",
                            c->join ? "join" : "rebuild", c->id);
     if (c->join && c->rebuild)
-        return err_explain(why, ERR_CONFIG, "join and rebuild together: join is for a new member, rebuild for one that "
-                                            "lost its data");
+        return err_explain(why, ERR_CONFIG,
+                           "join and rebuild together: join is for a new member, rebuild for one that "
+                           "lost its data");
     if (c->rebuild && !others)
         return err_explain(why, ERR_CONFIG, "rebuild needs the other members, and peers names none but node %u", c->id);
     return ERR_OK;

@@ -15,8 +15,8 @@
 #include "raftlog/raftlog.h"
 
 /* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 complete,
- * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which has
- * the checksum. */
+ * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which
+ * has the checksum. */
 #define IDENTITY_FORMAT 2u
 #define IDENTITY_BYTES_MAX 256u
 #define IDENTITY_NAME "identity"
@@ -113,8 +113,9 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
     if (i->roles != o->roles)
         return err_explain(why, ERR_WRONG_NODE, "data directory %.150s was made with role %s, not %s", d->path,
                            roles_name(i->roles), roles_name(o->roles));
-    if ((o->roles & WIRE_NODE_META) && !i->configured && (i->member_count != o->member_count ||
-                                        memcmp(i->members, o->members, o->member_count * sizeof *o->members) != 0)) {
+    if ((o->roles & WIRE_NODE_META) && !i->configured &&
+        (i->member_count != o->member_count ||
+         memcmp(i->members, o->members, o->member_count * sizeof *o->members) != 0)) {
         char stored[64], given[64];
         members_text(i->members, i->member_count, stored, sizeof stored);
         members_text(o->members, o->member_count, given, sizeof given);
@@ -129,7 +130,8 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
         const char *name;
     } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "state"}, {WIRE_NODE_BLOCK, "blocks"}};
     for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-        if ((i->roles & parts[p].role) && faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
+        if ((i->roles & parts[p].role) && !(o->rebuild && parts[p].role == WIRE_NODE_META) &&
+            faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
             return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing: what this node had stored there is lost",
                                d->path, parts[p].name);
     return ERR_OK;

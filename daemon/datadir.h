@@ -24,6 +24,7 @@ struct datadir_options {
     unsigned roles;                /* WIRE_NODE_* */
     uint32_t members[LIMIT_NODES]; /* of the metastore, ascending; none for a block server */
     unsigned member_count;
+    bool rebuild; /* datadir_rebuild follows: what is missing of the metastore's is not looked for */
 };
 
 /* Makes the directory and what leads to it when missing. ERR_LOCKED, ERR_WRONG_NODE, ERR_CORRUPT,

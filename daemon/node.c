@@ -27,7 +27,8 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static enum err open_datadir(struct node *n, struct err_text *why)
 {
-    struct datadir_options options = {.path = n->config.data, .node_id = n->config.id, .roles = n->config.roles};
+    struct datadir_options options = {
+        .path = n->config.data, .node_id = n->config.id, .roles = n->config.roles, .rebuild = n->config.rebuild};
     if ((n->config.roles & WIRE_NODE_META) && !n->config.join)
         for (unsigned i = 0; i < n->config.peer_count; i++)
             options.members[options.member_count++] = n->config.peers[i].id;

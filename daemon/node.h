@@ -11,9 +11,9 @@
  *   service*.c        requests
  *   block_reporter.c  this block server's reports
  *
- * How a command runs: service_meta.c gives a proposal to the replica; when the loop has read what there was to read, all
- * that is queued goes to raft as one event. The update's entries go to the log thread and to the followers at the same
- * time. When a majority has them they are applied, and `done` answers the request. */
+ * How a command runs: service_meta.c gives a proposal to the replica; when the loop has read what there was to read,
+ * all that is queued goes to raft as one event. The update's entries go to the log thread and to the followers at the
+ * same time. When a majority has them they are applied, and `done` answers the request. */
 #pragma once
 
 #include <uv.h>
@@ -36,7 +36,11 @@
 #define NODE_LEASE_DRIFT_NS (50 * NS_PER_MS)
 #define NODE_RAFT_CACHE_BYTES (16 * MIB)
 #define NODE_APPLY_SLICE_NS (5 * NS_PER_MS)
-#define NODE_LOG_KEEP_ENTRIES 10000u       /* for followers that are a little behind; less when the log is to be short */
+#define NODE_LOG_KEEP_ENTRIES 10000u /* for followers that are a little behind; less when the log is to be short */
+/* The log is cut by whole segments, so it is made of some. */
+#define NODE_LOG_SEGMENTS 8u
+#define NODE_SEGMENT_MIN_BYTES ((uint64_t)128 * KIB)
+#define NODE_SEGMENT_MAX_BYTES ((uint64_t)16 * MIB)
 #define NODE_LEADER_WAIT_NS (5 * NS_PER_S) /* for one that is asked to become leader */
 #define NODE_LEADER_WAITERS 16u
 #define NODE_BLOCK_BYTES_IN_FLIGHT (512 * MIB) /* block requests that wait for a worker thread or run on one */
@@ -50,8 +54,8 @@ enum lead_stage { LEAD_CONNECT, LEAD_ASKING, LEAD_WAITING, LEAD_CAMPAIGNED };
 /* A metastore member, this node included; or one that is not, or not any more, but speaks to us. */
 struct member {
     struct node *node;
-    uint32_t id; /* 0: a free place */
-    bool current; /* of the configuration in effect */
+    uint32_t id;          /* 0: a free place */
+    bool current;         /* of the configuration in effect */
     uint8_t identity[16]; /* as its last hello to us said */
     struct rpc_address address;
     struct rpc_peer *peer;  /* NULL: this node */

@@ -27,7 +27,8 @@ void node_registry_load(struct node *n)
     struct meta_query_reply reply;
     block_registry_clear(&n->registry);
     n->registry_complaint[0] = 0;
-    if (meta_initialised(replica_meta(n->replica)) && meta_query(replica_meta(n->replica), &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
+    if (meta_initialised(replica_meta(n->replica)) &&
+        meta_query(replica_meta(n->replica), &query, &arena, &reply) == ERR_OK && reply.status == ERR_OK)
         for (unsigned i = 0; i < reply.cluster.server_count; i++)
             block_registry_registered(&n->registry, &reply.cluster.servers[i]);
     arena_free(&arena);

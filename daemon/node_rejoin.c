@@ -1,6 +1,6 @@
 /* A member that lost its data takes its own place again. Its data directory has another identity now, so that nothing
- * that the lost one promised is taken for its word: the leader makes it a learner first, and a voter, if it was one, when
- * it has all of the log. What is still to do is kept in the data directory; asking twice does no harm. */
+ * that the lost one promised is taken for its word: the leader makes it a learner first, and a voter, if it was one,
+ * when it has all of the log. What is still to do is kept in the data directory; asking twice does no harm. */
 #include <string.h>
 
 #define LOG_MODULE "rejoin"

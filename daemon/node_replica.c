@@ -146,6 +146,7 @@ static void role_changed(void *context)
         n->leader_ready = false;
         block_registry_clear(&n->registry);
     }
+    node_leader_waits_check(n);
     block_reporter_now(n);
 }
 
@@ -154,6 +155,7 @@ static void leader_ready(void *context)
     struct node *n = context;
     n->leader_ready = true;
     node_registry_load(n);
+    node_leader_waits_check(n);
     block_reporter_now(n);
 }
 
@@ -205,8 +207,8 @@ static void replica_options_of(const struct node *n, struct replica_options *ret
         .id = n->config.id,
         .data = n->config.data,
         .files = file_table_system(),
-        .known_cluster = datadir_cluster_id(n->dir) && datadir_is_complete(n->dir) &&
-                         datadir_rejoin(n->dir) == DATADIR_REJOIN_NONE,
+        .known_cluster =
+            datadir_cluster_id(n->dir) && datadir_is_complete(n->dir) && datadir_rejoin(n->dir) == DATADIR_REJOIN_NONE,
         .election = n->config.election,
         .reads = n->config.reads,
         .election_timeout_ns = NODE_ELECTION_TIMEOUT_NS,
@@ -216,6 +218,8 @@ static void replica_options_of(const struct node *n, struct replica_options *ret
         .log_bytes = (uint64_t)n->config.log_size_mib * MIB,
         .log_entries = n->config.log_entries,
         .log_keep_entries = MIN(NODE_LOG_KEEP_ENTRIES, n->config.log_entries / 2),
+        .segment_bytes = MIN(MAX((uint64_t)n->config.log_size_mib * MIB / NODE_LOG_SEGMENTS, NODE_SEGMENT_MIN_BYTES),
+                             NODE_SEGMENT_MAX_BYTES),
         .raft_cache_bytes = NODE_RAFT_CACHE_BYTES,
         .apply_slice_ns = NODE_APPLY_SLICE_NS,
     };

@@ -1,5 +1,5 @@
-/* Disk space that runs out. A write that fails for want of space is final for a node, since nobody knows what of it is on
- * the disk; so the node steps aside while there is still room for what is under way, and comes back by itself. */
+/* Disk space that runs out. A write that fails for want of space is final for a node, since nobody knows what of it is
+ * on the disk; so the node steps aside while there is still room for what is under way, and comes back by itself. */
 #include <errno.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -24,10 +24,11 @@ void node_space_second(struct node *n)
     uint64_t available = (uint64_t)s.f_bavail * s.f_frsize;
     bool aside = n->no_space.text[0] != 0;
     if (!aside && available < reserve) {
-        (void)!err_explain(&n->no_space, ERR_NOSPC,
-                           "%llu MiB are free in %.120s, less than the reserve of %u MiB: out of service until there is "
-                           "more",
-                           (unsigned long long)(available / MIB), n->config.data, n->config.disk_reserve_mib);
+        (void)!err_explain(
+            &n->no_space, ERR_NOSPC,
+            "%llu MiB are free in %.120s, less than the reserve of %u MiB: out of service until there is "
+            "more",
+            (unsigned long long)(available / MIB), n->config.data, n->config.disk_reserve_mib);
         log_error("%s", n->no_space.text);
         node_service_changed(n);
     } else if (aside && available >= reserve + reserve / RETURN_PART) {

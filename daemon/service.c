@@ -21,19 +21,33 @@ enum err service_not_leader(const struct node *n)
     return n->leader != 0 && n->leader != n->config.id ? ERR_NOT_LEADER : ERR_NO_LEADER;
 }
 
+/* A member that is none any more sends its clients on to one that is, which knows who leads. */
+static struct member *successor(struct node *n)
+{
+    unsigned at = 0;
+    bool member = !n->replica || raft_config_find(replica_config(n->replica), n->config.id);
+    return member ? NULL : node_member_next(n, &at);
+}
+
 void service_refuse(struct node *n, struct rpc_request *request, enum err status, const char *text)
 {
     char sentence[400];
     snprintf(sentence, sizeof sentence, "node %u: %s", n->config.id,
-             text               ? text
-             : n->fault.text[0] ? n->fault.text
+             text                  ? text
+             : n->fault.text[0]    ? n->fault.text
              : n->no_space.text[0] ? n->no_space.text
-                                : err_message(status));
+                                   : err_message(status));
     struct wire_error error = {.text = slice_str(sentence)};
     if (status == ERR_NOT_LEADER && n->leader != 0 && n->leader != n->config.id) {
         const struct member *leader = node_member(n, n->leader);
         error.leader_id = n->leader;
         error.leader_address = leader ? slice_str(leader->address.text) : SLICE(NULL, 0);
+    }
+    struct member *other = status == ERR_NO_LEADER ? successor(n) : NULL;
+    if (other) {
+        status = ERR_NOT_LEADER;
+        error.leader_id = other->id;
+        error.leader_address = slice_str(other->address.text);
     }
     rpc_reply(request, status, wire_error_encode(&error, &request->arena), NULL);
 }

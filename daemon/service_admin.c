@@ -88,8 +88,8 @@ static void state_log(struct node *n, unsigned count, struct arena *a, struct wi
     uint64_t from = bounds.last_index + 1 - count;
     while (s->log_count < count) {
         unsigned got = 0;
-        if (raftlog_read(replica_log(n->replica), from, count - s->log_count, LIMIT_RAFT_BATCH_BYTES, &buffer, entries, &got) !=
-                ERR_OK ||
+        if (raftlog_read(replica_log(n->replica), from, count - s->log_count, LIMIT_RAFT_BATCH_BYTES, &buffer, entries,
+                         &got) != ERR_OK ||
             got == 0)
             break;
         for (unsigned i = 0; i < got; i++)
@@ -101,8 +101,7 @@ static void state_log(struct node *n, unsigned count, struct arena *a, struct wi
     s->log = list;
 }
 
-static void state_members(struct node *n, const struct raft_status *status, struct arena *a,
-                          struct wire_admin_state *s)
+static void state_members(struct node *n, const struct raft_status *status, struct arena *a, struct wire_admin_state *s)
 {
     const struct raft_config *config = replica_config(n->replica);
     struct wire_admin_peer *peers = arena_zalloc(a, (config->count + 1) * sizeof *peers);

@@ -1,4 +1,5 @@
-/* Changes of members that are asked for. An answer comes when the change is over, so that whoever asked can rely on it. */
+/* Changes of members that are asked for. An answer comes when the change is over, so that whoever asked can rely on it.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -81,7 +82,7 @@ static void answer_rejoin(struct node *n, struct rpc_request *request, const str
 
 void service_members(struct node *n, struct rpc_request *request)
 {
-    struct wire_admin_member_change asked;
+    struct wire_admin_member_change asked = {0};
     struct err_text why;
     enum err e = wire_admin_member_change_decode(request->message, &request->arena, &asked, &why);
     if (e == ERR_OK && n->role != RAFT_LEADER) {

@@ -111,6 +111,8 @@ static struct query *new_query(struct node *n, struct rpc_request *request,
 
 void service_meta_query(struct node *n, struct rpc_request *request)
 {
+    if (!service_has_role(n, request, WIRE_NODE_META))
+        return;
     struct query *q = new_query(n, request, query_done);
     struct err_text why;
     enum err e = wire_meta_query_decode(request->message, &request->arena, &q->query, &why);

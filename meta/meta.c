@@ -37,7 +37,7 @@ static const op_function operations[META_OP_LAST + 1] = {
 
 bool is_outcome(enum err e)
 {
-    return e != ERR_CORRUPT && e != ERR_IO && e != ERR_NOMEM;
+    return e != ERR_CORRUPT && e != ERR_IO && e != ERR_NOMEM && e != ERR_NOSPC && e != ERR_LOCKED;
 }
 
 static void make_options(struct meta *m, const struct meta_options *o)
@@ -275,6 +275,10 @@ enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct 
     begin(m, index, term, command->time_ns);
     struct meta_reply r = {0};
     bool is_new = true;
+    if (PLANTED(META_NONDETERMINISTIC)) {
+        static unsigned commands; /* of this process, whoever's they are */
+        m->time_ns += commands++ % 1000 == 0;
+    }
     if (!m->initialised && command->op != META_INIT) {
         r.status = ERR_NO_LEADER; /* the first leader has not formed the cluster yet: wait */
         is_new = false;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/plant.h"
 #include "meta/types.h"
 
 struct meta;
@@ -78,3 +79,12 @@ enum err meta_state_hash(struct meta *m, struct sha256 *ret) MUST_USE;
 enum err meta_verify(struct meta *m, struct err_text *why) MUST_USE;
 /* One line for people: "create parent=1 name=\"x\" mode=100644 session=7/12". Always terminated. */
 void meta_command_describe(const struct meta_command *c, char *to, size_t size);
+
+#ifdef SURF_PLANTS
+/* Planted bugs of an installed snapshot: it lacks the replies; it keeps a name that the state before it had. */
+void meta_plant_forget_replies(struct meta *m);
+void meta_plant_keep_name(struct meta *m, bool restore);
+#else
+#define meta_plant_forget_replies(m) ((void)(m))
+#define meta_plant_keep_name(m, restore) ((void)(m))
+#endif

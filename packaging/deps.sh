@@ -10,7 +10,7 @@ set -eu
 build="gcc clang cmake ninja-build make pkg-config git protobuf-c-compiler
     libfuse3-dev libssl-dev libprotobuf-c-dev librocksdb-dev libuv1-dev libjansson-dev libyaml-dev libxxhash-dev"
 test="libcmocka-dev libclang-rt-14-dev clang-format python3 python3-pytest python3-pytest-timeout
-    fuse3 sqlite3 rsync attr fio iproute2 nftables util-linux procps"
+    fuse3 sqlite3 rsync attr fio iproute2 nftables util-linux procps faketime"
 
 missing=""
 for package in $build $test; do

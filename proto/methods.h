@@ -22,13 +22,13 @@ enum rpc_method {
     METHOD_BLOCK_REPORT = 48,
 
     /* Administration; served by every node, crashed or not. wire_admin.h */
-    METHOD_ADMIN_STATE = 64, /* struct wire_admin_state_query -> struct wire_admin_state */
-    METHOD_ADMIN_CRASH,      /* struct wire_admin_crash -> empty */
-    METHOD_ADMIN_RESTORE,    /* empty -> empty */
-    METHOD_ADMIN_LEADER,     /* empty -> empty: this node shall become leader; answered when it is */
-    METHOD_ADMIN_HEARTBEAT,  /* empty -> empty: one round of replication, if leader */
+    METHOD_ADMIN_STATE = 64,  /* struct wire_admin_state_query -> struct wire_admin_state */
+    METHOD_ADMIN_CRASH,       /* struct wire_admin_crash -> empty */
+    METHOD_ADMIN_RESTORE,     /* empty -> empty */
+    METHOD_ADMIN_LEADER,      /* empty -> empty: this node shall become leader; answered when it is */
+    METHOD_ADMIN_HEARTBEAT,   /* empty -> empty: one round of replication, if leader */
     METHOD_ADMIN_UNREACHABLE, /* struct wire_admin_nodes -> empty: ignore messages from these ids, in addition to those
                                  ignored already; an empty list clears it */
-    METHOD_ADMIN_MEMBERS      /* struct wire_admin_member_change -> empty (REJOIN: wire_admin_rejoined); of the leader */
+    METHOD_ADMIN_MEMBERS /* struct wire_admin_member_change -> empty (REJOIN: wire_admin_rejoined); of the leader */
 };
 const char *rpc_method_name(unsigned method);

@@ -94,8 +94,17 @@ static bool is_known(const uint8_t identity[16])
 /* Another data directory under the same id is another member. That one becomes known is no change. */
 static bool is_same_member(const struct core_peer *p, const struct raft_member *m)
 {
-    return !is_known(p->identity) || !is_known(m->identity) ||
+    return PLANTED(RAFT_IDENTITY_KEEPS_MATCH) || !is_known(p->identity) || !is_known(m->identity) ||
            memcmp(p->identity, m->identity, sizeof p->identity) == 0;
+}
+
+/* Not one that had another disk: a log that is caught up with, or a snapshot, tells of that one too, and who took
+ * itself for it would vote and even lead with nothing (P4). */
+static bool is_us(const struct raft *r, const struct raft_member *m)
+{
+    return m->id == r->options.id &&
+           (PLANTED(RAFT_IDENTITY_NOT_OWN) || !is_known(m->identity) || !is_known(r->options.identity) ||
+            memcmp(m->identity, r->options.identity, sizeof m->identity) == 0);
 }
 
 /* ---- the configurations of the log ---- */
@@ -128,8 +137,8 @@ static void configure(struct raft *r)
     for (unsigned i = 0; i < c->count; i++) {
         const struct raft_member *m = &c->members[i];
         if (m->id == r->options.id) {
-            r->is_voter = m->voter;
-            r->is_old_voter = m->old_voter;
+            r->is_voter = m->voter && is_us(r, m);
+            r->is_old_voter = m->old_voter && is_us(r, m);
             continue;
         }
         struct core_peer *p = &peers[count++];
@@ -168,8 +177,8 @@ void core_config_start(struct raft *r, uint64_t index, const struct raft_config 
 void core_config_appended(struct raft *r, uint64_t index, struct slice data)
 {
     struct raft_config config;
-    /* An entry that a leader of ours made: unreadable means that it is of a later version than this one. Committed, it is
-     * refused by the driver, who decodes it too; here it changes nothing. */
+    /* An entry that a leader of ours made: unreadable means that it is of a later version than this one. Committed, it
+     * is refused by the driver, who decodes it too; here it changes nothing. */
     if (raft_config_decode(data, &config) != ERR_OK)
         return;
     push(r, index, &config);
@@ -179,7 +188,8 @@ void core_config_appended(struct raft *r, uint64_t index, struct slice data)
 void core_config_truncated(struct raft *r, uint64_t after)
 {
     bool changed = false;
-    for (; r->config_count > 1 && core_newest_config(r)->index > after && !PLANTED(RAFT_CONFIG_NO_ROLLBACK); changed = true)
+    for (; r->config_count > 1 && core_newest_config(r)->index > after && !PLANTED(RAFT_CONFIG_NO_ROLLBACK);
+         changed = true)
         r->config_count--;
     if (changed)
         configure(r);
@@ -213,7 +223,8 @@ enum err core_config_scan(struct raft *r)
 
 /* ---- quorums ---- */
 
-static bool has_majority(const struct raft *r, bool old, bool own, bool (*yes)(const struct raft *, const struct core_peer *))
+static bool has_majority(const struct raft *r, bool old, bool own,
+                         bool (*yes)(const struct raft *, const struct core_peer *))
 {
     unsigned voters = 0, count = 0;
     if (old ? r->is_old_voter : r->is_voter)
@@ -264,6 +275,20 @@ uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(co
 bool core_votes(const struct raft *r)
 {
     return r->is_voter || r->is_old_voter;
+}
+
+bool core_may_campaign(const struct raft *r)
+{
+    /* Who is removed stands for election until that is committed: nobody else may have the entry, and then nobody else
+     * can win against its longer log (thesis 4.2.2). It doesn't count itself. */
+    for (unsigned i = r->config_count; i-- > 0;) {
+        const struct raft_member *m = raft_config_find(&r->configs[i].config, r->options.id);
+        if (m && is_us(r, m) && (m->voter || m->old_voter))
+            return true;
+        if (r->configs[i].index <= r->committed)
+            return false;
+    }
+    return false;
 }
 
 bool core_is_alone(const struct raft *r)
@@ -326,6 +351,8 @@ static bool same_config(const struct raft_config *a, const struct raft_config *b
 /* One that lost its disk must leave first: in the joint configuration its old self counts as a voter that is dead. */
 static bool changes_identity(const struct raft_config *from, const struct raft_config *to)
 {
+    if (PLANTED(RAFT_IDENTITY_KEEPS_MATCH))
+        return false;
     for (unsigned i = 0; i < from->count; i++) {
         const struct raft_member *a = &from->members[i], *b = raft_config_find(to, a->id);
         if (b && is_known(a->identity) && memcmp(a->identity, b->identity, sizeof a->identity) != 0)
@@ -412,7 +439,8 @@ enum err core_change(struct raft *r, const struct raft_config *wanted, uint64_t 
     if ((!race && (r->committed < r->term_start || now->index > r->committed)) || now->config.joint ||
         r->transfer_to != 0)
         return ERR_BUSY_NOW;
-    if (!is_wanted_config(wanted) || changes_identity(&now->config, wanted) || count_joined(&now->config, wanted) > LIMIT_NODES)
+    if (!is_wanted_config(wanted) || changes_identity(&now->config, wanted) ||
+        count_joined(&now->config, wanted) > LIMIT_NODES)
         return ERR_INVAL;
     struct raft_config plain = *wanted;
     plain.joint = false;

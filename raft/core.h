@@ -6,9 +6,9 @@
 #include "base/prng.h"
 #include "raft/log.h"
 
-#define CORE_ROUNDS_KEPT 64u    /* rounds whose start is remembered, for the lease */
-#define CORE_READS_MAX 65536u   /* reads that wait for a round */
-#define CORE_MESSAGES_MAX 4096u /* in one update */
+#define CORE_ROUNDS_KEPT 64u     /* rounds whose start is remembered, for the lease */
+#define CORE_READS_MAX 65536u    /* reads that wait for a round */
+#define CORE_MESSAGES_MAX 4096u  /* in one update */
 #define CORE_FORWARDED_MAX 2048u /* followers' reads that a leader holds: their answers fit in one update */
 #define CORE_STORAGE_BATCHES 2u  /* read from the storage for one member in one step */
 
@@ -87,7 +87,7 @@ struct raft {
     int64_t transfer_deadline_ns;
     struct core_read *reads;
     unsigned read_count, read_capacity;
-    uint64_t read_round; /* the round that the first reads wait for; 0: none */
+    uint64_t read_round;      /* the round that the first reads wait for; 0: none */
     unsigned forwarded_count; /* of the reads, those of followers */
 
     /* Follower. */
@@ -162,4 +162,5 @@ bool core_has_quorum(const struct raft *r, bool own, bool (*yes)(const struct ra
 /* Of the members' values, the largest that a quorum reaches; ours is `own`. 0: there are no voters. */
 uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(const struct core_peer *p));
 bool core_votes(const struct raft *r);
+bool core_may_campaign(const struct raft *r);
 bool core_is_alone(const struct raft *r); /* the only voter */

@@ -49,7 +49,7 @@ static void ask_votes(struct raft *r, enum raft_message_type type, uint64_t term
 void core_start_election(struct raft *r)
 {
     core_reset_election(r);
-    if (!core_votes(r))
+    if (!core_may_campaign(r))
         return;
     if (core_is_alone(r)) {
         core_campaign(r, false);
@@ -64,9 +64,10 @@ void core_start_election(struct raft *r)
 
 void core_campaign(struct raft *r, bool force)
 {
-    CHECK(core_votes(r) && r->role != RAFT_LEADER);
+    CHECK(core_may_campaign(r) && r->role != RAFT_LEADER);
     r->role = RAFT_CANDIDATE;
     r->leader = 0;
+    core_fail_reads(r);
     r->hard = (struct raft_hard_state){.term = r->hard.term + 1, .vote = r->options.id};
     r->campaign_forced = force;
     forget_votes(r);

@@ -145,10 +145,10 @@ static void on_message(struct raft *r, const struct raft_message *m)
     default:
         break;
     }
-    /* Requests are answered whoever sends them, since our configuration may be an old one (thesis 4.2.2); what is said in
-     * answer to ours counts from members only. */
-    bool answer = m->type == RAFT_MSG_PREVOTE_REPLY || m->type == RAFT_MSG_VOTE_REPLY ||
-                  m->type == RAFT_MSG_APPEND_REPLY;
+    /* Requests are answered whoever sends them, since our configuration may be an old one (thesis 4.2.2); what is said
+     * in answer to ours counts from members only. */
+    bool answer =
+        m->type == RAFT_MSG_PREVOTE_REPLY || m->type == RAFT_MSG_VOTE_REPLY || m->type == RAFT_MSG_APPEND_REPLY;
     if (answer && !core_find_peer(r, m->from))
         return;
     /* A granted pre-vote's reply names the term that was asked for, which nobody is in yet. */
@@ -165,7 +165,7 @@ static void on_message(struct raft *r, const struct raft_message *m)
         core_on_vote_reply(r, m);
     else if (m->type == RAFT_MSG_APPEND_REPLY)
         core_on_append_reply(r, m);
-    else if (m->type == RAFT_MSG_TIMEOUT_NOW && core_votes(r) && r->role != RAFT_LEADER)
+    else if (m->type == RAFT_MSG_TIMEOUT_NOW && core_may_campaign(r) && r->role != RAFT_LEADER)
         core_campaign(r, true);
     else if (m->type == RAFT_MSG_READ)
         core_on_read(r, m);
@@ -230,7 +230,7 @@ static enum err on_transfer(struct raft *r, uint32_t target)
 
 static enum err on_campaign(struct raft *r)
 {
-    if (!core_votes(r))
+    if (!core_may_campaign(r))
         return ERR_NOT_POSSIBLE;
     if (r->role == RAFT_LEADER)
         return ERR_OK;
@@ -269,7 +269,8 @@ static void on_installed(struct raft *r, const struct raft_event *event)
 {
     uint64_t index = event->installed.index, term = event->installed.term;
     CHECK(raft_wants_snapshot(r, index, term));
-    core_become_follower(r, MAX(term, r->hard.term), term > r->hard.term ? 0 : r->leader);
+    bool new_leader = term > r->hard.term || r->role == RAFT_LEADER;
+    core_become_follower(r, MAX(term, r->hard.term), new_leader ? 0 : r->leader);
     raft_log_reset(&r->log, index, term);
     r->committed = r->applying = index;
     r->everywhere = MIN(r->everywhere, index);
@@ -313,15 +314,14 @@ static void add_committed(struct raft *r, struct raft_update *u)
 
 static int64_t next_deadline(const struct raft *r)
 {
-    int64_t forward = r->forward_count > 0 ? r->forwards[0].deadline_ns : INT64_MAX;
+    int64_t next = r->forward_count > 0 ? r->forwards[0].deadline_ns : INT64_MAX;
+    if (r->role == RAFT_LEADER && r->transfer_to != 0)
+        next = MIN(next, r->transfer_deadline_ns);
     if (!core_is_auto(r)) /* no timers but those that end a transfer or a read */
-        return r->role == RAFT_LEADER && r->transfer_to != 0 ? r->transfer_deadline_ns : forward;
-    if (!core_votes(r) && r->role != RAFT_LEADER)
-        return forward;
-    if (r->role != RAFT_LEADER)
-        return MIN(r->election_deadline_ns, forward);
-    int64_t next = MIN(r->next_heartbeat_ns, r->quorum_check_ns);
-    return r->transfer_to != 0 ? MIN(next, r->transfer_deadline_ns) : next;
+        return next;
+    if (r->role == RAFT_LEADER)
+        return MIN(next, MIN(r->next_heartbeat_ns, r->quorum_check_ns));
+    return core_may_campaign(r) ? MIN(next, r->election_deadline_ns) : next;
 }
 
 static void finish_update(struct raft *r, struct raft_update *u)
@@ -429,21 +429,20 @@ void raft_status(const struct raft *r, struct raft_status *ret)
                                 .lease_until_ns = lease == INT64_MIN ? 0 : lease,
                                 .term_committed = r->role == RAFT_LEADER && r->committed >= r->term_start,
                                 .voter = core_votes(r),
-                                .config_pending = core_newest_config(r)->config.joint ||
-                                                  core_newest_config(r)->index > r->committed,
+                                .config_pending =
+                                    core_newest_config(r)->config.joint || core_newest_config(r)->index > r->committed,
                                 .config_index = core_newest_config(r)->index,
                                 .progress_count = r->peer_count};
     for (unsigned i = 0; i < r->peer_count; i++) {
         const struct core_peer *p = &r->peers[i];
-        ret->progress[i] = (struct raft_progress){.id = p->id,
-                                                  .match = p->match,
-                                                  .next = p->next,
-                                                  .active = r->role == RAFT_LEADER &&
-                                                            r->now_ns - p->heard_ns <= r->options.election_timeout_ns,
-                                                  .learner = !p->voter && !p->old_voter,
-                                                  .needs_snapshot =
-                                                      r->role == RAFT_LEADER && p->next <= r->log.compacted,
-                                                  .last_heard_ns = p->heard_ns};
+        ret->progress[i] = (struct raft_progress){
+            .id = p->id,
+            .match = p->match,
+            .next = p->next,
+            .active = r->role == RAFT_LEADER && r->now_ns - p->heard_ns <= r->options.election_timeout_ns,
+            .learner = !p->voter && !p->old_voter,
+            .needs_snapshot = r->role == RAFT_LEADER && p->next <= r->log.compacted,
+            .last_heard_ns = p->heard_ns};
     }
 }
 

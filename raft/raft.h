@@ -4,9 +4,11 @@
  *
  * The driver owns time, disk and network. It calls raft_step with one event and then carries out the update:
  *
- *   1. If `reset` is set, the log on disk is emptied (see there). If `truncate` is set, it is cut so that its last index
- *      is truncate_after, before anything that is written later. Hard state (term, vote) and `entries` are persisted, in that order, asynchronously if wanted, but
- *      strictly in the order of the updates. When they are safe the driver sends RAFT_EVENT_PERSISTED.
+ *   1. If `reset` is set, the log on disk is emptied (see there). If `truncate` is set, it is cut so that its last
+ * index is truncate_after, before anything that is written later. Hard state (term, vote) and `entries` are persisted,
+ * in that order, asynchronously if wanted, but strictly in the order of the updates. With a reset the hard state goes
+ *      first: the log must not end in a term that is above the stored one. When all is safe the driver sends
+ *      RAFT_EVENT_PERSISTED.
  *   2. `messages` without `after_persist` are sent at once, in parallel with the driver's own write. Those with
  *      `after_persist` are sent when everything that this and earlier updates gave to persist is safe (a vote, an
  *      acknowledgement: thesis 3.8, P8).
@@ -43,11 +45,11 @@ struct raft_entry {
 /* Who takes part. A member is an id and the identity of its data directory: the same id with another identity (a wiped
  * disk) is another member, of which nothing is known (P4). */
 struct raft_member {
-    uint32_t id;          /* > 0 */
-    uint8_t identity[16]; /* zero: not known yet, as after the first start of a cluster */
-    bool voter;           /* of the configuration, or while it is joint of the incoming one */
-    bool old_voter;       /* joint: of the outgoing one */
-    bool leaving;         /* joint: neither voter nor learner when the joint phase ends */
+    uint32_t id;                           /* > 0 */
+    uint8_t identity[16];                  /* zero: not known yet, as after the first start of a cluster */
+    bool voter;                            /* of the configuration, or while it is joint of the incoming one */
+    bool old_voter;                        /* joint: of the outgoing one */
+    bool leaving;                          /* joint: neither voter nor learner when the joint phase ends */
     char address[LIMIT_ADDRESS_BYTES + 1]; /* HOST:PORT; not looked at by the core */
 };
 
@@ -71,6 +73,8 @@ enum raft_reads { RAFT_READS_LEASE, RAFT_READS_READINDEX };
 
 struct raft_options {
     uint32_t id;
+    uint8_t identity[16]; /* of this member's data directory; zero: not known. A configuration that names another one
+                             under this id is about a disk that is lost: this member is not in it */
     enum raft_election
         election; /* MANUAL: no timers, no pre-vote, check-quorum, stickiness or lease (thesis 3.10 by hand) */
     enum raft_reads reads;
@@ -219,8 +223,9 @@ struct raft_update {
     unsigned committed_count;
     const struct raft_read_result *reads;
     unsigned read_count;
-    bool role_changed;   /* role, term or leader differ from the last update */
-    bool config_changed; /* the configuration in effect (raft_config) differs: an entry came, was cut off or installed */
+    bool role_changed; /* role, term or leader differ from the last update */
+    bool
+        config_changed; /* the configuration in effect (raft_config) differs: an entry came, was cut off or installed */
     int64_t deadline_ns;
     /* For PROPOSE: ERR_OK and the index and term of the first entry, or NOT_LEADER, BUSY_NOW (uncommitted limit, or a
      * transfer is under way), TOO_BIG. For CAMPAIGN, TRANSFER, HEARTBEAT: ERR_OK, NOT_LEADER, NO_NODE, NOT_POSSIBLE.
@@ -239,11 +244,9 @@ void raft_close(struct raft *r);
 void raft_step(struct raft *r, const struct raft_event *event, struct raft_update *update);
 
 /* Membership (thesis chapter 4). RAFT_EVENT_CHANGE asks the leader for another configuration. Status:
- *   ERR_OK            appended (proposed_index): a joint configuration when the voters differ, whose end the core appends
- *                     by itself once it is committed; otherwise the new one at once
- *   ERR_NOT_LEADER, ERR_NO_LEADER
- *   ERR_BUSY_NOW      a change is not committed yet, a transfer is under way, or no entry of this leader's own term is
- *                     committed (P2)
+ *   ERR_OK            appended (proposed_index): a joint configuration when the voters differ, whose end the core
+ * appends by itself once it is committed; otherwise the new one at once ERR_NOT_LEADER, ERR_NO_LEADER ERR_BUSY_NOW a
+ * change is not committed yet, a transfer is under way, or no entry of this leader's own term is committed (P2)
  *   ERR_INVAL         not a configuration: no voter, an id twice, too many members
  *   ERR_NOT_POSSIBLE  the voters that would be left are, as far as this leader knows, no live majority; or a learner
  *                     that is to become a voter has not caught up

@@ -127,12 +127,12 @@ void core_feed_all(struct raft *r)
         core_advance_commit(r);
 }
 
-/* A round for reads doesn't repeat a probe that may well be under way: it can carry a whole batch. */
 static bool is_silent(const struct raft *r, const struct core_peer *p)
 {
     return core_is_auto(r) && r->now_ns - p->heard_ns > r->options.election_timeout_ns;
 }
 
+/* A round for reads doesn't repeat a probe that may well be under way: it can carry a whole batch. */
 static void begin_round(struct raft *r, bool repeat_probes)
 {
     unsigned count;
@@ -280,7 +280,8 @@ void core_on_append(struct raft *r, const struct raft_message *m)
         return;
     }
     match = take_over(r, m->entries, m->entry_count, match);
-    r->committed = MAX(r->committed, MIN(m->commit, match));
+    uint64_t known = PLANTED(RAFT_COMMIT_BEYOND_MATCH) ? MAX(match, MIN(m->commit, r->log.last)) : match;
+    r->committed = MAX(r->committed, MIN(m->commit, known));
     r->everywhere = MAX(r->everywhere, m->compactable);
     reply_append(r, m, match);
 }

@@ -29,8 +29,8 @@
  * dead bytes begin; then it removes later segments and writes zeros over the rest of that one; then it stores a marker
  * without a cut, synced. An open that finds a cut repeats it.
  *
- * A reset makes the next segment of zeros, durable with its name; then it stores a marker, synced, that says that the log
- * begins with that segment and behind (reset_index, reset_term): that is the atomic step. Then older segments go.
+ * A reset makes the next segment of zeros, durable with its name; then it stores a marker, synced, that says that the
+ * log begins with that segment and behind (reset_index, reset_term): that is the atomic step. Then older segments go.
  *
  * Recovery. Bytes that are no record, at the end of the last segment:
  *   - a whole record of a later write follows, or the log would end below the acknowledged index: ERR_CORRUPT;

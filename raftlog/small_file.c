@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "raftlog/raftlog.h"
 
 #define SMALL_FILE_MAGIC UINT32_C(0x53667366) /* "Sfsf" */
@@ -54,7 +55,7 @@ static enum err write_synced(const struct file_table *files, struct file_table_f
 {
     TRY(files->truncate(files->context, file, 0));
     TRY(files->write(files->context, file, 0, content.data, content.size));
-    return files->sync(files->context, file);
+    return PLANTED(RAFTLOG_HARD_NOT_SYNCED) ? ERR_OK : files->sync(files->context, file);
 }
 
 enum err small_file_write(const struct file_table *files, struct file_table_dir *dir, const char *name,
@@ -77,5 +78,5 @@ enum err small_file_write(const struct file_table *files, struct file_table_dir 
     files->close(files->context, file);
     TRY(e);
     TRY(files->rename(files->context, dir, temporary, name));
-    return files->sync_dir(files->context, dir);
+    return PLANTED(RAFTLOG_HARD_NOT_SYNCED) ? ERR_OK : files->sync_dir(files->context, dir);
 }

@@ -1,6 +1,6 @@
 /* Keeping the log short. What goes is in this member's state on disk; who still needs it gets a snapshot instead. While
- * the log is within twice its limits, members that are there but behind are waited for: entries are cheaper to send than
- * a whole state. */
+ * the log is within twice its limits, members that are there but behind are waited for: entries are cheaper to send
+ * than a whole state. */
 #define LOG_MODULE "compact"
 #include "base/log.h"
 #include "replica/internal.h"

@@ -1,6 +1,6 @@
-/* Applied states compared. Every member tells with each raft message how far it has applied and the chain hash there; the
- * leader looks the same entry up in its own state. Who differs goes out of service for good: bytes of its state may be
- * anything. The leader itself is the one when more voters differ from it than agree. */
+/* Applied states compared. Every member tells with each raft message how far it has applied and the chain hash there;
+ * the leader looks the same entry up in its own state. Who differs goes out of service for good: bytes of its state may
+ * be anything. The leader itself is the one when more voters differ from it than agree. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -33,8 +33,8 @@ static void compare(struct replica *r, struct peer_state *p, uint64_t index, uin
     if (p->differs_index == 0) {
         p->differs_index = index;
         p->differs_ns = replica_now_ns(r);
-        log_error("the state of member %u differs from this leader's: as of entry %" PRIu64
-                  " its hash is %016" PRIx64 ", ours %016" PRIx64,
+        log_error("the state of member %u differs from this leader's: as of entry %" PRIu64 " its hash is %016" PRIx64
+                  ", ours %016" PRIx64,
                   p->id, index, chain, own);
     }
 }
@@ -113,8 +113,8 @@ void divergence_accused(struct replica *r, const struct replica_message *m)
         return;
     char text[MARK_BYTES_MAX];
     int length = snprintf(text, sizeof text,
-                          "the state of this member differs from the others' as of entry %" PRIu64
-                          " (hash %016" PRIx64 "): surfd --rebuild makes it anew from them",
+                          "the state of this member differs from the others' as of entry %" PRIu64 " (hash %016" PRIx64
+                          "): surfd --rebuild makes it anew from them",
                           m->applied, own);
     /* The mark keeps it out of service over a restart, in which it could lead before it is compared again. */
     const struct file_table *files = file_table_system();

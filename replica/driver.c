@@ -41,6 +41,7 @@ enum err driver_open(struct replica *r, const struct raft_restart *restart, stru
                                    .heartbeat_ns = o->heartbeat_ns,
                                    .lease_drift_ns = o->lease_drift_ns,
                                    .cache_bytes = o->raft_cache_bytes};
+    memcpy(options.identity, o->identity, sizeof options.identity);
     r->env.random(r->env.context, &options.seed, sizeof options.seed);
     struct raft_storage storage = {.context = r, .read = storage_read, .term = storage_term};
     int64_t now_ns = replica_now_ns(r);
@@ -136,6 +137,8 @@ static void carry_out(struct replica *r, const struct raft_update *u)
     /* The disk's thread takes a moment to wake: it gets its work first, then the messages go out meanwhile. */
     if (persist && !r->fault.text[0])
         r->env.persist(r->env.context, ++r->persist_given, u);
+    if (u->config_changed && raft_config_find(raft_config(r->raft), r->options.id))
+        r->removed_at = 0;
     if (u->config_changed)
         r->env.config_changed(r->env.context, raft_config(r->raft));
     if (u->role_changed)
@@ -255,8 +258,7 @@ static void receive_raft(struct replica *r, const struct replica_message *m)
 
 void replica_receive(struct replica *r, const struct replica_message *m, const uint8_t identity[16])
 {
-    if (!replica_in_service(r) || m->to != r->options.id || m->from == r->options.id ||
-        !members_admit(r, m, identity))
+    if (!replica_in_service(r) || m->to != r->options.id || m->from == r->options.id || !members_admit(r, m, identity))
         return;
     switch (m->type) {
     case REPLICA_RAFT:

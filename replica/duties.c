@@ -4,9 +4,10 @@
 #include "base/log.h"
 #include "replica/internal.h"
 
-#define REAP_DELAY_NS (500 * NS_PER_MS)     /* from the first sign of dead contents: more of them come together */
-#define REAP_PAUSE_MAX_NS (100 * NS_PER_MS) /* between two steps; as long as the last one took, so that clients keep
-                                               their share */
+#define REAP_DELAY_NS (500 * NS_PER_MS) /* from the first sign of dead contents: more of them come together */
+#define REAP_PAUSE_MAX_NS                                                                                              \
+    (100 * NS_PER_MS) /* between two steps; as long as the last one took, so that clients keep                         \
+                         their share */
 #define SOON_NS (100 * NS_PER_MS)
 
 static void load_sessions(struct replica *r)

@@ -23,8 +23,9 @@ struct apply_backlog {
 struct peer_state {
     uint32_t id; /* 0: free */
     /* The leader compares what the member tells of its state (divergence.c). */
-    uint64_t told_applied, told_chain;       /* not compared yet, since this leader isn't that far; 0: none */
-    uint64_t compared_index, differs_index;  /* of the newest that was; of the first one that was found to differ, or 0 */
+    uint64_t told_applied, told_chain; /* not compared yet, since this leader isn't that far; 0: none */
+    uint64_t compared_index,
+        differs_index; /* of the newest that was; of the first one that was found to differ, or 0 */
     int64_t differs_ns;
     uint8_t heard_identity[16]; /* in its last message */
     bool foreign;               /* another identity than the configuration says; that was logged */

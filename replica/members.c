@@ -43,9 +43,8 @@ struct peer_state *replica_peer(struct replica *r, uint32_t id)
 
 static bool is_answer(const struct replica_message *m)
 {
-    return m->type == REPLICA_RAFT &&
-           (m->raft.type == RAFT_MSG_VOTE_REPLY || m->raft.type == RAFT_MSG_PREVOTE_REPLY ||
-            m->raft.type == RAFT_MSG_APPEND_REPLY);
+    return m->type == REPLICA_RAFT && (m->raft.type == RAFT_MSG_VOTE_REPLY || m->raft.type == RAFT_MSG_PREVOTE_REPLY ||
+                                       m->raft.type == RAFT_MSG_APPEND_REPLY);
 }
 
 /* A candidate that has been removed and doesn't know it is told. */
@@ -93,6 +92,7 @@ void members_removed(struct replica *r, const struct replica_message *m)
     if (m->config_index <= status.config_index || r->removed_at != 0 || r->role == RAFT_LEADER)
         return;
     r->removed_at = m->config_index;
+    reads_fail(r, ERR_NO_LEADER); /* what they wait for may never come here */
     log_warn("this member has been removed from the metastore (entry %llu)", (unsigned long long)m->config_index);
 }
 
@@ -109,14 +109,14 @@ static enum err refuse(enum err e, const struct replica *r, const struct replica
     case ERR_OK:
         return ERR_OK;
     case ERR_BUSY_NOW:
-        return err_explain(why, e, "member %u can't be %s now: another change of members is not over, or this leader is "
-                                   "new",
+        return err_explain(why, e,
+                           "member %u can't be %s now: another change of members is not over, or this leader is "
+                           "new",
                            c->id, name);
     case ERR_NOT_POSSIBLE:
         return err_explain(why, e, "member %u can't be %s: %s", c->id, name,
-                           c->kind == REPLICA_MEMBER_PROMOTE
-                               ? "it has not caught up with the log, or does not answer"
-                               : "of the voters that would be left no majority is there");
+                           c->kind == REPLICA_MEMBER_PROMOTE ? "it has not caught up with the log, or does not answer"
+                                                             : "of the voters that would be left no majority is there");
     case ERR_INVAL:
         return err_explain(why, e, "member %u can't be %s: no voter would be left, or there are %u members already",
                            c->id, name, LIMIT_NODES);
@@ -217,8 +217,8 @@ enum err replica_change_members(struct replica *r, const struct replica_change *
     return refuse(e, r, change, why);
 }
 
-/* The first configuration names no data directories: what was heard of them is added, so that from then on a member that
- * lost its disk is noticed. */
+/* The first configuration names no data directories: what was heard of them is added, so that from then on a member
+ * that lost its disk is noticed. */
 void members_second(struct replica *r)
 {
     const struct raft_config *now = raft_config(r->raft);

@@ -4,14 +4,14 @@
 
 #include "raft/raft.h"
 
-#define REPLICA_CHUNK_BYTES MIB          /* a piece of a snapshot's file */
+#define REPLICA_CHUNK_BYTES MIB /* a piece of a snapshot's file */
 #define REPLICA_MANIFEST_BYTES_MAX MIB
 
 enum replica_message_type {
     REPLICA_RAFT = 1,
-    REPLICA_OFFER,   /* leader: there is a snapshot for you; repeated until it is fetched or not needed */
-    REPLICA_FETCH,   /* follower: that piece, please */
-    REPLICA_CHUNK,   /* leader: this piece. Empty data and gone set: the snapshot is not there any more */
+    REPLICA_OFFER,    /* leader: there is a snapshot for you; repeated until it is fetched or not needed */
+    REPLICA_FETCH,    /* follower: that piece, please */
+    REPLICA_CHUNK,    /* leader: this piece. Empty data and gone set: the snapshot is not there any more */
     REPLICA_DIVERGED, /* leader: your state as of `applied` differs from mine, which a majority does not contradict */
     REPLICA_REMOVED   /* you are not in the committed configuration of entry config_index */
 };

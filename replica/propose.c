@@ -24,7 +24,9 @@ void propose_given(struct replica *r, const struct raft_update *u, unsigned coun
 {
     for (unsigned i = 0; i < count; i++) {
         struct replica_proposal *p = container_of(list_pop_front(&r->queued), struct replica_proposal, link);
-        if (u->status == ERR_OK) {
+        if (u->status == ERR_OK && PLANTED(REPLICA_REPLY_BEFORE_COMMIT)) {
+            p->done(p, ERR_OK, &(struct meta_reply){.status = ERR_OK});
+        } else if (u->status == ERR_OK) {
             p->index = u->proposed_index + i, p->term = u->proposed_term;
             list_push_back(&r->proposed, &p->link);
         } else {

@@ -287,7 +287,9 @@ void replica_status(struct replica *r, struct replica_status *ret)
                                    .snapshots_installed = r->snapshots_installed,
                                    .hashes_compared = r->hashes_compared};
     raft_status(r->raft, &ret->raft);
-    ret->removed = r->removed_at != 0;
+    const struct raft_config *config = raft_config(r->raft);
+    ret->removed =
+        r->removed_at != 0 || (config->count > 0 && r->leader == 0 && !raft_config_find(config, r->options.id));
     struct raftlog_bounds bounds;
     raftlog_bounds(r->log, &bounds);
     ret->log_bytes = bounds.bytes;

@@ -1,6 +1,6 @@
 /* replica.h: one member of the metastore without threads, sockets or a clock: raft, its log, the replicated state, the
- * commands and reads on their way, the leader's own duties, snapshots, membership, and the comparison of states. Whoever
- * runs it (daemon/, tests/sim/) owns time, disk, network and threads through struct replica_env.
+ * commands and reads on their way, the leader's own duties, snapshots, membership, and the comparison of states.
+ * Whoever runs it (daemon/, tests/sim/) owns time, disk, network and threads through struct replica_env.
  *
  *   message.h     what members say to each other
  *   replica.c     opening and closing; the files of one member agree with one another or it does not start
@@ -69,8 +69,8 @@ struct replica_env {
 
 struct replica_options {
     uint32_t id;
-    uint8_t identity[16]; /* of the data directory */
-    const char *data;     /* the data directory: log/, state, meta-N/, incoming/, outgoing-N/ */
+    uint8_t identity[16];           /* of the data directory */
+    const char *data;               /* the data directory: log/, state, meta-N/, incoming/, outgoing-N/ */
     const struct file_table *files; /* of the log */
     /* The configuration of a cluster that is started for the first time: the same on all its members. count 0: this
      * member waits to be added. Not looked at once the log has one. */
@@ -168,8 +168,8 @@ enum replica_change_kind {
     REPLICA_MEMBER_PROMOTE, /* learner to voter, when it has caught up */
     REPLICA_MEMBER_DEMOTE,  /* voter to learner */
     REPLICA_MEMBER_REMOVE,
-    REPLICA_MEMBER_REJOIN /* the same id with a new identity and no data: the one with the old identity is removed; asked
-                             once more, the new one is added as a learner */
+    REPLICA_MEMBER_REJOIN /* the same id with a new identity and no data: the one with the old identity is removed;
+                             asked once more, the new one is added as a learner */
 };
 struct replica_change {
     enum replica_change_kind kind;
@@ -178,8 +178,9 @@ struct replica_change {
     uint8_t identity[16]; /* ADD (zero: learned when it is first heard), REJOIN */
 };
 /* ERR_OK: proposed; it is over when no change is pending in replica_status and the configuration shows it. Else nothing
- * has changed and why says the reason: NOT_LEADER, NO_LEADER, BUSY_NOW (another change is not over), EXIST (id or address
- * is in use, or nothing to do), NO_NODE, NOT_POSSIBLE (would lose the quorum; has not caught up; the last voter), INVAL. */
+ * has changed and why says the reason: NOT_LEADER, NO_LEADER, BUSY_NOW (another change is not over), EXIST (id or
+ * address is in use, or nothing to do), NO_NODE, NOT_POSSIBLE (would lose the quorum; has not caught up; the last
+ * voter), INVAL. */
 enum err replica_change_members(struct replica *r, const struct replica_change *change, struct err_text *why) MUST_USE;
 
 struct replica_snapshot_status { /* one that is being sent or received */

@@ -1,6 +1,6 @@
-/* Snapshots, both ways. The leader makes one when a member needs entries that its log does not have any more, and offers
- * it; the member fetches it piece by piece, at its own pace, and goes on where it was after whatever broke off. One
- * snapshot at a time is at hand, for all who need one; memory is that of its manifest and of one piece.
+/* Snapshots, both ways. The leader makes one when a member needs entries that its log does not have any more, and
+ * offers it; the member fetches it piece by piece, at its own pace, and goes on where it was after whatever broke off.
+ * One snapshot at a time is at hand, for all who need one; memory is that of its manifest and of one piece.
  *
  *   outgoing: NONE --> MAKING (on a worker) --> READY --> NONE, when nobody needs or fetches it
  *   incoming: NONE --> FETCHING --> CHECKING (on a worker) --> COMPLETE --> installed: NONE
@@ -123,11 +123,11 @@ static void outgoing_soon(struct replica *r)
     int64_t now_ns = replica_now_ns(r);
     bool needed = serve_members(r, now_ns);
     /* One that does not reach the log any more helps nobody: what follows it is gone. */
-    bool useless = o->stage == OUTGOING_READY &&
-                   (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
+    bool useless =
+        o->stage == OUTGOING_READY && (o->index < r->compacted_index || (!needed && now_ns - o->used_ns > KEEP_NS));
     if (useless)
         outgoing_drop(o);
-    if (needed && o->stage == OUTGOING_NONE && r->leader_ready)
+    if (needed && o->stage == OUTGOING_NONE)
         outgoing_make(r);
 }
 
@@ -246,7 +246,8 @@ static void on_offer(struct replica *r, const struct replica_message *m)
         replica_fail(r, "a snapshot can't be written: %s", why.text);
         return;
     }
-    log_info("fetching a snapshot of entry %" PRIu64 ", %" PRIu64 " bytes, from member %u; %" PRIu64 " are here already",
+    log_info("fetching a snapshot of entry %" PRIu64 ", %" PRIu64 " bytes, from member %u; %" PRIu64
+             " are here already",
              index, bytes, m->from, snapshot_sink_bytes(in->sink));
     in->stage = INCOMING_FETCHING;
     in->id = m->snapshot;
@@ -334,6 +335,7 @@ static void install(struct replica *r)
     }
     event.installed.index = m->index, event.installed.term = m->term;
     log_info("installing the snapshot of entry %" PRIu64, m->index);
+    meta_plant_keep_name(r->meta, false);
     meta_close(r->meta);
     r->meta = NULL;
     enum err e = state_dir_install(&r->state_dir, in->complete_path, m->index, m->term, &why);
@@ -345,6 +347,8 @@ static void install(struct replica *r)
         replica_fail(r, "a snapshot can't be installed: %s", why.text);
         return;
     }
+    meta_plant_forget_replies(r->meta);
+    meta_plant_keep_name(r->meta, true);
     event.installed.config = &config;
     r->backlog.at = r->backlog.count = 0;
     r->applied_to_report = 0;

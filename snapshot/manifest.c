@@ -24,8 +24,7 @@ void snapshot_manifest_encode(const struct snapshot_manifest *m, struct bytes *t
     }
 }
 
-/* Names become files here, so nothing but a plain name passes. */
-static bool is_plain_name(struct slice name)
+bool snapshot_name_is_plain(struct slice name)
 {
     if (name.size == 0 || name.size > SNAPSHOT_NAME_BYTES || name.data[0] == '.')
         return false;
@@ -38,14 +37,6 @@ static bool is_plain_name(struct slice name)
     return true;
 }
 
-static bool is_name_twice(const struct snapshot_manifest *m, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (strcmp(m->files[i].name, m->files[count].name) == 0)
-            return true;
-    return false;
-}
-
 static enum err decode_files(struct cursor *c, struct snapshot_manifest *m)
 {
     uint64_t total = 0;
@@ -54,11 +45,11 @@ static enum err decode_files(struct cursor *c, struct snapshot_manifest *m)
         struct slice name = cursor_take(c, cursor_u8(c));
         f->size = cursor_u64(c);
         f->checksum = cursor_u64(c);
-        if (!cursor_ok(c) || !is_plain_name(name) || f->size > UINT64_MAX / 2 - total)
+        if (!cursor_ok(c) || !snapshot_name_is_plain(name) || f->size > UINT64_MAX / 2 - total)
             return ERR_CORRUPT;
         total += f->size;
         memcpy(f->name, name.data, name.size);
-        if (is_name_twice(m, i))
+        if (i > 0 && strcmp(m->files[i - 1].name, f->name) >= 0)
             return ERR_CORRUPT;
     }
     return cursor_done(c) ? ERR_OK : ERR_CORRUPT;

@@ -77,34 +77,25 @@ static enum err begin_anew(struct snapshot_sink *s, struct slice manifest, struc
     return e == ERR_OK ? ERR_OK : err_explain(why, e, "%.200s can't be written: %s", s->path, err_message(e));
 }
 
-/* How far each file is there. One that is longer than it shall be is begun anew. */
-static void measure(struct snapshot_sink *s)
+/* How far one file is there; it is made when it is missing, since it may be empty in the snapshot. One that is longer
+ * than it shall be is begun anew. */
+static enum err measure(struct snapshot_sink *s, unsigned file, struct err_text *why)
 {
-    for (unsigned i = 0; i < s->manifest.count; i++) {
-        char path[PATH_MAX];
-        struct stat stat_of;
-        file_path(path, s->files, s->manifest.files[i].name);
-        s->have[i] = stat(path, &stat_of) == 0 ? (uint64_t)stat_of.st_size : 0;
-        if (s->have[i] > s->manifest.files[i].size)
-            s->have[i] = 0;
+    char path[PATH_MAX];
+    struct stat stat_of;
+    file_path(path, s->files, s->manifest.files[file].name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_explain(why, err_from_errno(errno), "%.200s: %s", path, strerror(errno));
+    bool ok = fstat(fd, &stat_of) == 0;
+    s->have[file] = ok ? (uint64_t)stat_of.st_size : 0;
+    if (ok && s->have[file] > s->manifest.files[file].size) {
+        s->have[file] = 0;
+        ok = ftruncate(fd, 0) == 0;
     }
-    s->next = 0;
-}
-
-static enum err create_empty_files(struct snapshot_sink *s, struct err_text *why)
-{
-    for (unsigned i = 0; i < s->manifest.count; i++) {
-        char path[PATH_MAX];
-        file_path(path, s->files, s->manifest.files[i].name);
-        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return err_explain(why, err_from_errno(errno), "%.200s: %s", path, strerror(errno));
-        bool cut = s->have[i] > 0 || ftruncate(fd, 0) == 0;
-        close(fd);
-        if (!cut)
-            return err_explain(why, ERR_IO, "%.200s can't be cut", path);
-    }
-    return ERR_OK;
+    int reason = errno;
+    close(fd);
+    return ok ? ERR_OK : err_explain(why, err_from_errno(reason), "%.200s: %s", path, strerror(reason));
 }
 
 static enum err prepare(struct snapshot_sink *s, struct slice manifest, struct err_text *why)
@@ -112,8 +103,8 @@ static enum err prepare(struct snapshot_sink *s, struct slice manifest, struct e
     if (!is_same(s, manifest))
         TRY(begin_anew(s, manifest, why));
     TRY(make_directory(s->files, why));
-    measure(s);
-    TRY(create_empty_files(s, why));
+    for (unsigned i = 0; i < s->manifest.count; i++)
+        TRY(measure(s, i, why));
     skip_complete(s);
     return ERR_OK;
 }

@@ -22,9 +22,10 @@ static enum err add_file(struct snapshot_source *s, const char *name, struct err
 {
     char path[PATH_MAX];
     struct snapshot_manifest *m = &s->manifest;
-    if (m->count == SNAPSHOT_FILES_MAX || strlen(name) > SNAPSHOT_NAME_BYTES)
-        return err_explain(why, ERR_TOO_BIG, "%.100s has more than %u files, or one with a long name: %.60s", s->path,
-                           SNAPSHOT_FILES_MAX, name);
+    if (m->count == SNAPSHOT_FILES_MAX)
+        return err_explain(why, ERR_TOO_BIG, "%.150s has more than %u files", s->path, SNAPSHOT_FILES_MAX);
+    if (!snapshot_name_is_plain(slice_str(name)))
+        return err_explain(why, ERR_INVAL, "%.150s holds %.80s, which no snapshot does", s->path, name);
     file_path(path, s->path, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

@@ -112,31 +112,52 @@ static enum err clean(const struct state_dir *d, const char *keep, unsigned *ret
     return e;
 }
 
-/* RocksDB makes an empty state where it finds none: it must not do so in place of one that is lost. */
-static enum err check_present(const struct state_dir *d, struct err_text *why)
+static bool holds_tables(const char *path)
 {
-    char path[PATH_MAX];
-    struct stat s;
-    if (stat(d->path, &s) != 0)
-        return d->number == 1 && !d->reset_due
-                   ? ERR_OK
-                   : err_explain(why, ERR_CORRUPT, "%.150s is missing: the state is lost; surfd --rebuild makes it anew "
-                                                   "from the other members",
-                                 d->path);
-    file_path(path, d->path, "CURRENT");
-    if (stat(path, &s) == 0)
-        return ERR_OK;
-    DIR *dir = opendir(d->path);
+    DIR *dir = opendir(path);
     bool tables = false;
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         tables = tables || strstr(entry->d_name, ".sst");
     if (dir)
         closedir(dir);
-    return tables ? err_explain(why, ERR_CORRUPT,
-                                "%.150s is missing: the state can't be read; surfd --rebuild makes it anew from the "
-                                "other members",
-                                path)
-                  : ERR_OK;
+    return tables;
+}
+
+/* RocksDB makes an empty state where it finds none: it must not do so in place of one that is lost. Only the first
+ * directory may be without one, as it is until RocksDB has made its CURRENT. */
+static enum err check_present(const struct state_dir *d, struct err_text *why)
+{
+    char path[PATH_MAX];
+    struct stat s;
+    file_path(path, d->path, "CURRENT");
+    if (stat(path, &s) == 0)
+        return ERR_OK;
+    if (errno != ENOENT)
+        return err_explain(why, err_from_errno(errno), "%.200s: %s", path, strerror(errno));
+    bool is_new = d->number == 1 && stat(d->path, &s) == 0 && !holds_tables(d->path);
+    return is_new ? ERR_OK
+                  : err_explain(why, ERR_CORRUPT,
+                                "%.150s is missing: the state is lost; surfd --rebuild makes it anew from the other "
+                                "members",
+                                path);
+}
+
+/* The directory is there before the small file says so: one that is missing later is a loss. */
+static enum err create(struct state_dir *d, struct err_text *why)
+{
+    unsigned others = 0;
+    path_of(d, d->number, d->path);
+    (void)!rmdir(d->path); /* a creation that was cut short: only an empty directory goes */
+    enum err e = clean(d, NULL, &others);
+    if (e == ERR_OK && others > 0)
+        return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing, but there is a state", d->base, STATE_NAME);
+    if (e == ERR_OK && mkdir(d->path, 0700) != 0)
+        e = err_from_errno(errno);
+    if (e == ERR_OK)
+        e = file_sync_directory(d->base);
+    if (e != ERR_OK)
+        return err_explain(why, e, "%.200s can't be made: %s", d->path, err_message(e));
+    return store(d, why);
 }
 
 enum err state_dir_open(const char *base, struct state_dir *ret, struct err_text *why)
@@ -145,13 +166,8 @@ enum err state_dir_open(const char *base, struct state_dir *ret, struct err_text
     unsigned others = 0;
     snprintf(d.base, sizeof d.base, "%s", base);
     enum err e = load(&d, why);
-    if (e == ERR_NOT_FOUND) {
-        TRY(clean(&d, NULL, &others));
-        if (others > 0)
-            return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing, but there is a state", base, STATE_NAME);
-        d.number = 1;
-        e = store(&d, why);
-    }
+    if (e == ERR_NOT_FOUND)
+        e = create(&d, why);
     TRY(e);
     path_of(&d, d.number, d.path);
     TRY(check_present(&d, why));

@@ -26,9 +26,9 @@ struct state_dir {
     uint64_t index, term; /* of the snapshot, while reset_due */
 };
 
-/* Reads the small file, or makes the first one (then the directory is for meta_open to make). What a crash left over is
- * removed: other meta-*, outgoing-*; incoming stays. ERR_CORRUPT when the small file is damaged, or says a directory
- * that is not there, or is missing while there is a meta-*. */
+/* Reads the small file, or makes the first one and an empty directory (the state in it is for meta_open to make). What
+ * a crash left over is removed: other meta-*, outgoing-*; incoming stays. ERR_CORRUPT when the small file is damaged,
+ * or says a directory that is not there or without a state, or is missing while there is a meta-*. */
 enum err state_dir_open(const char *base, struct state_dir *ret, struct err_text *why) MUST_USE;
 /* The state in `path`, a directory below BASE, becomes the current one; durable when it returns. Neither is open. The
  * old directory is removed. On an error *d is unchanged, and either state may be found at the next open. */

@@ -43,8 +43,12 @@ def stages(environment):
     yield "build release (gcc)", build("release"), environment, None
     yield "build asan (clang, ASan+UBSan)", build("asan"), environment, None
     yield "build tsan (clang, TSan)", build("tsan"), environment, None
-    yield "unit, model, simulation and fuzz smoke under ASan+UBSan", \
-        [["ctest", "--test-dir", "build/asan", "--output-on-failure", "-j", JOBS]], asan, count_ctest
+    yield "unit, model and fuzz smoke under ASan+UBSan", \
+        [["ctest", "--test-dir", "build/asan", "--output-on-failure", "-j", JOBS, "-LE", "sim"]], asan, count_ctest
+    yield "simulations under ASan+UBSan, some seeds", \
+        [["build/asan/test-bin/raft_sim", "--seeds", "1", "60"], ["build/asan/test-bin/sim", "--seeds", "1", "40"]], asan, None
+    yield "simulations: 1,000 seeds of whole metastores, and every planted bug must be found", \
+        [["ctest", "--test-dir", "build/release", "--output-on-failure", "-j", JOBS, "-L", "sim"]], environment, count_ctest
     yield "threaded units under TSan", \
         [["ctest", "--test-dir", "build/tsan", "--output-on-failure", "-j", JOBS, "-L", "threads"]], tsan, count_ctest
     yield "system tests, real processes and mounts, ASan+UBSan", \

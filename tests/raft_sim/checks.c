@@ -61,11 +61,12 @@ static void check_leader(struct sim *s, const struct sim_node *n, uint64_t term)
         memset(s->leader_of + s->leader_capacity, 0, (capacity - s->leader_capacity) * sizeof *s->leader_of);
         s->leader_capacity = capacity;
     }
-    if (s->leader_of[term] != 0 && s->leader_of[term] != n->id)
-        sim_fail(s, "two leaders in term %llu: %u and %u", (unsigned long long)term, s->leader_of[term], n->id);
+    if (s->leader_of[term] != 0 && s->leader_of[term] != n->identity)
+        sim_fail(s, "two leaders in term %llu: one with disk %u and node %u with disk %u", (unsigned long long)term,
+                 s->leader_of[term], n->id, n->identity);
     if (s->leader_of[term] == 0)
         s->elections++;
-    s->leader_of[term] = n->id;
+    s->leader_of[term] = n->identity;
     /* A leader may learn late that it was elected; what later terms have committed by then, it needn't have. */
     for (uint64_t i = 1; i <= s->committed.last && s->committed_in[i] < term; i++)
         if (i > n->shadow.last || sim_log_at(&n->shadow, i)->term != sim_log_at(&s->committed, i)->term)
@@ -73,19 +74,42 @@ static void check_leader(struct sim *s, const struct sim_node *n, uint64_t term)
                      (unsigned long long)term, (unsigned long long)i);
 }
 
+/* What a member promised counts also when its disk is lost afterwards. */
+static const struct sim_log *disk_of(const struct sim *s, const struct raft_member *m)
+{
+    const struct sim_node *n = &s->nodes[m->id];
+    if (!sim_is_lost(s, m))
+        return &n->durable;
+    return n->lost_identity == sim_identity(m) ? &n->lost : NULL;
+}
+
+static bool has_majority(const struct sim *s, const struct raft_config *c, uint64_t index, uint64_t term, bool old)
+{
+    unsigned have = 0, voters = 0;
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct raft_member *m = &c->members[i];
+        if (old ? !m->old_voter : !m->voter)
+            continue;
+        const struct sim_log *l = disk_of(s, m);
+        have += l && l->last >= index && sim_log_at(l, index)->term == term;
+        voters++;
+    }
+    return have >= voters / 2 + 1;
+}
+
 /* A new committed entry is on the disks of a majority, at the latest when the first member says that it is committed.
- */
+ * The first is the leader, and its configuration the one that counts; a joint one that was committed in this step has
+ * given way to the next, which counts for what is behind it. */
 static void check_quorum(const struct sim *s, const struct sim_node *n, uint64_t index)
 {
-    const struct sim_entry *e = sim_log_at(&n->shadow, index);
-    unsigned have = 0;
-    for (unsigned i = 0; i < s->config.count; i++) {
-        const struct sim_log *l = &s->nodes[s->config.members[i].id].durable;
-        have += s->config.members[i].voter && l->last >= index && sim_log_at(l, index)->term == e->term;
-    }
-    if (have < sim_voters(s) / 2 + 1)
-        sim_fail(s, "node %u takes entry %llu for committed, but only %u of %u voters have it on disk", n->id,
-                 (unsigned long long)index, have, sim_voters(s));
+    const struct raft_config *configs[] = {&n->config, raft_config(n->raft)};
+    uint64_t term = sim_log_at(&n->shadow, index)->term;
+    for (unsigned i = 0; i < 2; i++)
+        if (has_majority(s, configs[i], index, term, false) &&
+            (!configs[i]->joint || has_majority(s, configs[i], index, term, true)))
+            return;
+    sim_fail(s, "node %u takes entry %llu for committed, but no majority has it on disk", n->id,
+             (unsigned long long)index);
 }
 
 static void check_committed(struct sim *s, const struct sim_node *n, uint64_t term, uint64_t from, uint64_t to)
@@ -108,9 +132,11 @@ static void check_committed(struct sim *s, const struct sim_node *n, uint64_t te
             s->committed_in = mem_realloc(s->committed_in, s->committed_in_capacity * sizeof *s->committed_in);
         }
         s->committed_in[i] = MAX(term, i > 1 ? s->committed_in[i - 1] : 0);
-        sim_log_set(&s->committed, &(struct raft_entry){
-                                       .index = i, .term = e->term, .type = e->type, .data = SLICE(e->data, e->size)});
+        sim_log_set(&s->committed,
+                    &(struct raft_entry){.index = i, .term = e->term, .type = e->type, .data = sim_entry_data(e)});
         s->commands += e->type == RAFT_ENTRY_COMMAND;
+        if (e->type == RAFT_ENTRY_CONFIG)
+            memcpy(&s->committed_config, e->data, sizeof s->committed_config);
     }
 }
 
@@ -118,13 +144,17 @@ void check_step(struct sim *s, struct sim_node *n)
 {
     struct raft_status status;
     raft_status(n->raft, &status);
-    if (status.applied > status.persisted || status.persisted > n->durable.last || status.last != n->shadow.last)
+    if (n->reset_due && status.persisted != status.compacted)
+        sim_fail(s, "node %u: entry %llu is persisted, and the log not yet emptied up to %llu", n->id,
+                 (unsigned long long)status.persisted, (unsigned long long)status.compacted);
+    if (status.applied > status.persisted || (!n->reset_due && status.persisted > n->durable.last) ||
+        status.last != n->shadow.last)
         sim_fail(s, "node %u: applied %llu, persisted %llu (on disk %llu), last %llu (given %llu)", n->id,
                  (unsigned long long)status.applied, (unsigned long long)status.persisted,
                  (unsigned long long)n->durable.last, (unsigned long long)status.last,
                  (unsigned long long)n->shadow.last);
     uint64_t safe = status.persisted;
-    if (safe > 0 && sim_log_at(&n->durable, safe)->term != sim_log_at(&n->shadow, safe)->term)
+    if (safe > 0 && !n->reset_due && sim_log_at(&n->durable, safe)->term != sim_log_at(&n->shadow, safe)->term)
         sim_fail(s, "node %u takes entry %llu of term %llu for persisted, its disk has one of term %llu", n->id,
                  (unsigned long long)safe, (unsigned long long)sim_log_at(&n->shadow, safe)->term,
                  (unsigned long long)sim_log_at(&n->durable, safe)->term);
@@ -139,6 +169,8 @@ void check_step(struct sim *s, struct sim_node *n)
             check_leader(s, n, status.term);
             if (!s->healing && sim_chance(s, s->temper.leader_crash))
                 sim_post(s, s->now_ns + sim_between(s, 0, 4 * s->temper.write_ns), SIM_CRASH, n->id, NULL);
+            if (!s->healing && sim_chance(s, s->temper.rash))
+                sim_post(s, s->now_ns + sim_between(s, 0, 4 * s->temper.delay_ns), SIM_MEMBERS, n->id, NULL);
         }
     }
     if (status.committed > n->committed) {
@@ -180,7 +212,8 @@ void check_promise(const struct sim *s, const struct raft_message *m)
     if (m->type == RAFT_MSG_VOTE_REPLY && !m->reject && (hard->term != m->term || hard->vote != m->to))
         sim_fail(s, "node %u votes for %u in term %llu, its disk says %u in %llu", n->id, m->to,
                  (unsigned long long)m->term, hard->vote, (unsigned long long)hard->term);
-    if (m->type == RAFT_MSG_APPEND_REPLY && !m->reject && n->durable.last < m->index)
+    if (m->type == RAFT_MSG_APPEND_REPLY && !m->reject && n->durable.last < m->index &&
+        n->checkpoint.applied < m->index)
         sim_fail(s, "node %u acknowledges entry %llu, its disk has %llu", n->id, (unsigned long long)m->index,
                  (unsigned long long)n->durable.last);
 }

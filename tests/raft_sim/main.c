@@ -78,7 +78,7 @@ static double wall_seconds(void)
 
 static void run_seeds(uint64_t from, uint64_t count)
 {
-    uint64_t steps = 0, commands = 0, reads = 0, elections = 0, crashes = 0;
+    uint64_t steps = 0, commands = 0, reads = 0, elections = 0, crashes = 0, changes = 0, snapshots = 0, losses = 0;
     double simulated = 0, begun = wall_seconds();
     first_seed = from;
     for (uint64_t seed = from; seed < from + count; seed++) {
@@ -88,12 +88,17 @@ static void run_seeds(uint64_t from, uint64_t count)
         reads += world.reads_answered;
         elections += world.elections;
         crashes += world.crashes;
+        changes += world.changes;
+        snapshots += world.snapshots;
+        losses += world.losses;
         simulated += (double)world.now_ns / 1e9;
     }
     double took = wall_seconds() - begun;
     printf("%" PRIu64 " seeds from %" PRIu64 " hold: %" PRIu64 " steps, %" PRIu64 " commands, %" PRIu64
-           " reads, %" PRIu64 " elections, %" PRIu64 " crashes\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
-           count, from, steps, commands, reads, elections, crashes, took, (double)count / took, simulated / took);
+           " reads, %" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64 " changes of members, %" PRIu64
+           " snapshots, %" PRIu64 " lost disks\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
+           count, from, steps, commands, reads, elections, crashes, changes, snapshots, losses, took,
+           (double)count / took, simulated / took);
 }
 
 int main(int argc, char **argv)

@@ -33,9 +33,9 @@ static enum err storage_read(void *context, uint64_t from, unsigned max_count, s
                  (unsigned long long)n->compacted, (unsigned long long)n->durable.last);
     for (; count < max_count && from + count <= n->durable.last && (count == 0 || bytes < max_bytes); count++) {
         const struct sim_entry *e = sim_log_at(&n->durable, from + count);
-        ret_entries[count] = (struct raft_entry){
-            .index = from + count, .term = e->term, .type = e->type, .data = SLICE(e->data, e->size)};
-        bytes += e->size;
+        ret_entries[count] =
+            (struct raft_entry){.index = from + count, .term = e->term, .type = e->type, .data = sim_entry_data(e)};
+        bytes += ret_entries[count].data.size;
     }
     *ret_count = count;
     return ERR_OK;
@@ -61,16 +61,28 @@ static void start_writing(struct sim *s, struct sim_node *n)
     sim_post(s, s->now_ns + sim_between(s, 10000, s->temper.write_ns), SIM_WRITTEN, n->id, NULL);
 }
 
-/* Carries out the first `parts` parts of a write: the truncation, the hard state, each entry. */
+/* Carries out the first `parts` parts of a write: the reset, the truncation, the hard state, each entry. Before a reset
+ * the hard state comes first: its term must not be below that which the log then ends in. */
 static unsigned write_parts(struct sim_node *n, const struct sim_write *w, unsigned parts)
 {
     unsigned done = 0;
+    bool hard_first = w->reset && w->hard_changed;
+    if (hard_first && done < parts) {
+        n->durable_hard = w->hard;
+        done++;
+    }
+    if (w->reset && done < parts) {
+        sim_log_reset(the_world, &n->durable, w->reset_index);
+        n->durable_compacted = w->reset_index;
+        n->reset_due = false;
+        done++;
+    }
     if (w->truncate && done < parts) {
-        CHECK(w->truncate_after >= n->checkpoint.applied);
+        CHECK(n->reset_due || w->truncate_after >= n->checkpoint.applied);
         n->durable.last = MIN(n->durable.last, w->truncate_after);
         done++;
     }
-    if (w->hard_changed && done < parts) {
+    if (w->hard_changed && !hard_first && done < parts) {
         n->durable_hard = w->hard;
         done++;
     }
@@ -123,7 +135,7 @@ static void give_to_disk(struct sim *s, struct sim_node *n, const struct raft_up
     unsigned waiting = 0;
     for (unsigned i = 0; i < u->message_count; i++)
         waiting += u->messages[i].after_persist;
-    bool writes = u->truncate || u->hard_state_changed || u->entry_count > 0;
+    bool writes = u->reset || u->truncate || u->hard_state_changed || u->entry_count > 0;
     if (!writes && (waiting == 0 || n->write_count == 0)) {
         for (unsigned i = 0; i < u->message_count; i++)
             if (u->messages[i].after_persist)
@@ -131,6 +143,8 @@ static void give_to_disk(struct sim *s, struct sim_node *n, const struct raft_up
         return;
     }
     struct sim_write *w = MEM_NEW(struct sim_write);
+    w->reset = u->reset;
+    w->reset_index = u->reset_index;
     w->truncate = u->truncate;
     w->truncate_after = u->truncate_after;
     w->hard_changed = u->hard_state_changed;
@@ -182,8 +196,13 @@ void sim_apply(struct sim *s, struct sim_node *n)
         if (e->type == RAFT_ENTRY_COMMAND) {
             memcpy(&n->machine.value, e->data, sizeof n->machine.value);
             n->machine.hash = mix(n->machine.hash, n->machine.value);
+        } else if (e->type == RAFT_ENTRY_CONFIG) {
+            memcpy(&n->machine.config, e->data, sizeof n->machine.config);
+            n->machine.config_index = index;
+            n->machine.hash = mix(n->machine.hash, n->machine.config);
         }
         n->machine.applied = index;
+        n->machine.applied_term = e->term;
         check_applied(s, n);
     }
     answer_reads(s, n);
@@ -192,6 +211,8 @@ void sim_apply(struct sim *s, struct sim_node *n)
     struct raft_event event = {.type = RAFT_EVENT_APPLIED, .applied = {.index = n->machine.applied}};
     struct raft_update update;
     sim_step(s, n, &event, &update);
+    if (sim_chance(s, s->temper.compact))
+        sim_compact(s, n);
 }
 
 static void take_reads(struct sim *s, struct sim_node *n, const struct raft_update *u)
@@ -214,22 +235,55 @@ static void take_reads(struct sim *s, struct sim_node *n, const struct raft_upda
     answer_reads(s, n);
 }
 
-void sim_compact(struct sim *s, struct sim_node *n)
+/* While nobody has come, gone, lost a disk or been sent a snapshot, what the core calls needed by nobody is with
+ * everybody. */
+static void check_compactable(const struct sim *s, const struct sim_node *n, uint64_t index)
 {
-    uint64_t index = MIN(raft_compactable(n->raft), n->machine.applied);
-    if (index <= n->compacted)
-        return;
-    index = (uint64_t)sim_between(s, (int64_t)n->compacted + 1, (int64_t)index);
     for (uint32_t id = 1; id <= s->node_count; id++)
-        if (s->nodes[id].durable.last < index)
+        if (s->changes + s->snapshots + s->losses == 0 && raft_config_find(sim_config(s->config), id) &&
+            s->nodes[id].durable.last < index)
             sim_fail(s, "node %u may compact up to %llu, but node %u has only %llu entries", n->id,
                      (unsigned long long)index, id, (unsigned long long)s->nodes[id].durable.last);
+}
+
+void sim_compact(struct sim *s, struct sim_node *n)
+{
+    uint64_t free = MIN(raft_compactable(n->raft), n->machine.applied);
+    check_compactable(s, n, free);
+    struct raft_status status;
+    raft_status(n->raft, &status);
+    uint64_t index = sim_chance(s, s->temper.rude) ? status.applied : free;
+    if (index <= n->compacted || n->reset_due)
+        return;
+    index = (uint64_t)sim_between(s, (int64_t)n->compacted + 1, (int64_t)index);
     n->checkpoint = n->machine;
-    n->compacted = index;
+    n->compacted = n->durable_compacted = index;
     sim_trace(s, n->id, "compacts up to %llu", (unsigned long long)index);
     struct raft_event event = {.type = RAFT_EVENT_COMPACTED, .compacted = {.index = index}};
     struct raft_update update;
     sim_step(s, n, &event, &update);
+}
+
+void sim_install(struct sim *s, struct sim_node *n, const struct sim_snapshot *snapshot)
+{
+    const struct sim_machine *m = &snapshot->machine;
+    if (n->reset_due || n->identity != snapshot->to_identity ||
+        !raft_wants_snapshot(n->raft, m->applied, m->applied_term))
+        return;
+    sim_trace(s, n->id, "installs node %u's snapshot of entry %llu", snapshot->from, (unsigned long long)m->applied);
+    s->snapshots++;
+    n->machine = n->checkpoint = *m;
+    n->apply_to = n->compacted = m->applied;
+    n->reset_due = true;
+    check_applied(s, n);
+    struct raft_event event = {.type = RAFT_EVENT_INSTALLED,
+                               .installed = {.index = m->applied,
+                                             .term = m->applied_term,
+                                             .config = sim_config(m->config),
+                                             .config_index = m->config_index}};
+    struct raft_update update;
+    sim_step(s, n, &event, &update);
+    answer_reads(s, n);
 }
 
 /* ---- steps ---- */
@@ -242,8 +296,7 @@ static void take_committed(struct sim *s, struct sim_node *n, const struct raft_
             sim_fail(s, "node %u is to apply entry %llu after %llu", n->id, (unsigned long long)e->index,
                      (unsigned long long)n->apply_to);
         const struct sim_entry *have = sim_log_at(&n->shadow, e->index);
-        if (have->term != e->term || have->size != e->data.size ||
-            (e->data.size > 0 && memcmp(have->data, e->data.data, e->data.size) != 0))
+        if (have->term != e->term || !slice_equal(sim_entry_data(have), e->data))
             sim_fail(s, "node %u is to apply an entry %llu that differs from its log's", n->id,
                      (unsigned long long)e->index);
         n->apply_to = e->index;
@@ -254,6 +307,12 @@ static void take_committed(struct sim *s, struct sim_node *n, const struct raft_
 
 static void take_log(struct sim *s, struct sim_node *n, const struct raft_update *u)
 {
+    if (u->reset) {
+        if (u->reset_index != n->checkpoint.applied || u->reset_term != n->checkpoint.applied_term)
+            sim_fail(s, "node %u empties its log for entry %llu, its state is that of %llu", n->id,
+                     (unsigned long long)u->reset_index, (unsigned long long)n->checkpoint.applied);
+        sim_log_reset(s, &n->shadow, u->reset_index);
+    }
     if (u->truncate) {
         if (u->truncate_after >= n->shadow.last)
             sim_fail(s, "node %u cuts its log at %llu, but it ends at %llu", n->id,
@@ -273,6 +332,8 @@ void sim_step(struct sim *s, struct sim_node *n, struct raft_event *event, struc
     raft_step(n->raft, event, ret);
     take_log(s, n, ret);
     check_step(s, n);
+    if (ret->config_changed)
+        n->config = *raft_config(n->raft);
     for (unsigned i = 0; i < ret->message_count; i++)
         if (!ret->messages[i].after_persist)
             sim_send(s, sim_message_copy(&ret->messages[i]));
@@ -281,6 +342,8 @@ void sim_step(struct sim *s, struct sim_node *n, struct raft_event *event, struc
         sim_post(s, s->now_ns + sim_between(s, 0, s->temper.write_ns), SIM_CRASH, n->id, NULL);
     take_committed(s, n, ret);
     take_reads(s, n, ret);
+    if (n->role == RAFT_LEADER)
+        sim_offer_snapshots(s, n);
     n->deadline_ns = ret->deadline_ns;
     if (n->deadline_ns == INT64_MAX)
         return;
@@ -303,11 +366,25 @@ void sim_tick(struct sim *s, struct sim_node *n)
 
 /* ---- start and crash ---- */
 
+/* A snapshot was installed, and the log was not emptied for it before the crash. */
+static void finish_reset(const struct sim *s, struct sim_node *n)
+{
+    if (!n->reset_due)
+        return;
+    n->reset_due = false;
+    sim_log_reset(s, &n->durable, n->checkpoint.applied);
+    n->durable_compacted = n->checkpoint.applied;
+    if (n->durable_hard.term < n->checkpoint.applied_term)
+        n->durable_hard = (struct raft_hard_state){.term = n->checkpoint.applied_term};
+}
+
 void sim_start(struct sim *s, struct sim_node *n)
 {
     CHECK(!n->raft);
     the_world = s;
     n->incarnation++;
+    finish_reset(s, n);
+    n->compacted = n->durable_compacted;
     struct raft_options options = {.id = n->id,
                                    .election = s->election,
                                    .reads = s->reads_by,
@@ -316,17 +393,20 @@ void sim_start(struct sim *s, struct sim_node *n)
                                    .lease_drift_ns = SIM_LEASE_DRIFT_NS,
                                    .seed = prng_next(&s->prng),
                                    .cache_bytes = s->cache_bytes};
+    put_u32be(options.identity, n->identity);
     struct raft_restart restart = {.hard = n->durable_hard,
                                    .compacted_index = n->compacted,
                                    .compacted_term = n->compacted ? sim_log_at(&n->durable, n->compacted)->term : 0,
                                    .last_index = n->durable.last,
                                    .applied_index = n->checkpoint.applied,
-                                   .config = s->config,
+                                   .config = *sim_config(n->checkpoint.config),
+                                   .config_index = n->checkpoint.config_index,
                                    .fresh = !n->ever_started};
     struct raft_storage storage = {.context = n, .read = storage_read, .term = storage_term};
     struct err_text why = {0};
     if (raft_open(&options, &restart, &storage, local_time(s, n), &n->raft, &why) != ERR_OK)
         sim_fail(s, "node %u can't start: %s", n->id, why.text);
+    n->config = *raft_config(n->raft);
     n->ever_started = true;
     n->machine = n->checkpoint;
     n->apply_to = n->machine.applied;
@@ -336,8 +416,8 @@ void sim_start(struct sim *s, struct sim_node *n)
     n->shadow.last = 0;
     for (uint64_t i = 1; i <= n->durable.last; i++) {
         const struct sim_entry *e = sim_log_at(&n->durable, i);
-        sim_log_set(&n->shadow, &(struct raft_entry){
-                                    .index = i, .term = e->term, .type = e->type, .data = SLICE(e->data, e->size)});
+        sim_log_set(&n->shadow,
+                    &(struct raft_entry){.index = i, .term = e->term, .type = e->type, .data = sim_entry_data(e)});
     }
     sim_trace(s, n->id, "starts: term %llu vote %u, log (%llu, %llu], applied %llu",
               (unsigned long long)n->durable_hard.term, n->durable_hard.vote, (unsigned long long)n->compacted,
@@ -359,7 +439,7 @@ void sim_crash(struct sim *s, struct sim_node *n)
         if (kept < whole)
             write_parts(n, w, UINT32_MAX);
         else if (kept == whole)
-            write_parts(n, w, (unsigned)sim_between(s, 0, w->entry_count + 2));
+            write_parts(n, w, (unsigned)sim_between(s, 0, w->entry_count + 3));
         kept++;
         free_write(w);
     }
@@ -378,6 +458,23 @@ void sim_crash(struct sim *s, struct sim_node *n)
               n->durable_hard.vote, (unsigned long long)n->durable.last);
 }
 
+void sim_lose_disk(struct sim *s, struct sim_node *n)
+{
+    CHECK(!n->raft);
+    s->losses++;
+    struct sim_log lost = n->lost;
+    n->lost = n->durable;
+    n->lost_identity = n->identity;
+    n->durable = lost;
+    n->identity = ++s->next_identity;
+    n->shadow.last = n->durable.last = 0;
+    n->durable_hard = (struct raft_hard_state){0};
+    n->compacted = n->durable_compacted = 0;
+    n->reset_due = n->ever_started = false;
+    n->checkpoint = (struct sim_machine){.config = s->empty_config};
+    sim_trace(s, n->id, "has lost its disk, and is number %u now", n->identity);
+}
+
 void sim_node_close(struct sim_node *n)
 {
     while (n->write_count > 0)
@@ -385,4 +482,5 @@ void sim_node_close(struct sim_node *n)
     raft_close(n->raft);
     free(n->shadow.entries);
     free(n->durable.entries);
+    free(n->lost.entries);
 }

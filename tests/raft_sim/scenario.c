@@ -10,12 +10,13 @@ static void draw_cluster(struct sim *s)
     s->node_count = (unsigned)sim_between(s, 1, SIM_NODES_MAX);
     if (sim_chance(s, 500)) /* the sizes in which quorums overlap in one member are worth more */
         s->node_count = sim_chance(s, 600) ? 3 : 5;
-    unsigned learners = sim_chance(s, 200) ? (unsigned)sim_between(s, 0, MIN(2u, s->node_count - 1)) : 0;
-    for (uint32_t id = 1; id <= s->node_count; id++)
-        if (id + learners <= s->node_count)
-            s->config.members[s->config.count++] = (struct raft_member){.id = id, .voter = true};
-        else
-            s->config.members[s->config.count++] = (struct raft_member){.id = id};
+    unsigned members = s->node_count;
+    if (sim_chance(s, 600)) { /* some come later */
+        s->temper.members_every_ns = sim_between(s, 20 * SIM_MS, sim_chance(s, 500) ? 200 * SIM_MS : 3000 * SIM_MS);
+        s->node_count = (unsigned)sim_between(s, members, SIM_NODES_MAX);
+    }
+    unsigned learners = sim_chance(s, 200) ? (unsigned)sim_between(s, 0, MIN(2u, members - 1)) : 0;
+    sim_draw_members(s, members - learners, learners);
     s->election = sim_chance(s, 250) ? RAFT_ELECTION_MANUAL : RAFT_ELECTION_AUTO;
     s->reads_by = sim_chance(s, 500) ? RAFT_READS_LEASE : RAFT_READS_READINDEX;
     s->cache_bytes = (size_t)sim_between(s, 0, 4000);
@@ -45,6 +46,11 @@ static void draw_temper(struct sim *s)
     t->leader_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 900) : 0;
     t->voter_crash = sim_chance(s, 400) ? (unsigned)sim_between(s, 0, 300) : 0;
     t->checkpoint = (unsigned)sim_between(s, 0, 100);
+    t->compact = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 30);
+    t->rude = sim_chance(s, 500) ? 0 : (unsigned)sim_between(s, 0, 1000);
+    t->rash = sim_chance(s, 600) || t->members_every_ns == 0 ? 0 : (unsigned)sim_between(s, 0, 1000);
+    t->follow = sim_chance(s, 300) ? 0 : (unsigned)sim_between(s, 0, 700);
+    t->offer_ns = sim_between(s, 2 * SIM_MS, sim_chance(s, 700) ? 50 * SIM_MS : 500 * SIM_MS);
 }
 
 /* What elections fear most: leaders and voters that die young, appends of which only a part arrives, slow letters. */
@@ -134,7 +140,7 @@ static void ask(struct sim *s, struct sim_node *n)
     }
     s->reads[s->read_count++] =
         (struct sim_read){.id = ++s->next_read, .required = s->committed.last, .node = n->id, .asked_ns = s->now_ns};
-    struct raft_event event = {.type = RAFT_EVENT_READ, .read = {.id = s->next_read}};
+    struct raft_event event = {.type = RAFT_EVENT_READ, .read = {.id = s->next_read, .forward = sim_chance(s, 800)}};
     struct raft_update update;
     sim_step(s, n, &event, &update);
 }
@@ -142,11 +148,14 @@ static void ask(struct sim *s, struct sim_node *n)
 static void client(struct sim *s)
 {
     struct sim_node *n = sim_chance(s, 50) ? any_node(s) : some_leader(s);
+    bool reads = !s->healing && sim_chance(s, 500);
+    if (reads && sim_chance(s, s->temper.follow))
+        n = any_node(s);
     if (is_alive(s, n)) {
-        if (s->healing || sim_chance(s, 500))
-            propose(s, n);
-        else
+        if (reads)
             ask(s, n);
+        else
+            propose(s, n);
     }
     sim_post(s, s->now_ns + sim_between(s, 1, 2 * s->temper.client_every_ns), SIM_CLIENT, 0, NULL);
 }
@@ -268,7 +277,7 @@ static void fault(struct sim *s)
         return;
     }
     struct sim_node *n = sim_chance(s, 500) ? some_leader(s) : any_node(s);
-    unsigned kind = (unsigned)sim_between(s, 0, 15);
+    unsigned kind = (unsigned)sim_between(s, 0, 18);
     if (sim_chance(s, s->temper.coup)) {
         coup(s);
     } else if (kind <= 2) {
@@ -285,6 +294,10 @@ static void fault(struct sim *s)
                 sim_crash(s, &s->nodes[id]);
                 restart_later(s, &s->nodes[id]);
             }
+    } else if (kind == 16) {
+        sim_offer_needlessly(s, n, any_node(s));
+    } else if (kind == 17 && s->temper.members_every_ns != 0) {
+        sim_lose_some_disk(s);
     } else if (is_alive(s, n)) {
         if (kind <= 11) {
             sim_trace(s, n->id, "is paused");
@@ -350,18 +363,28 @@ static void heal(struct sim *s)
     }
 }
 
-static bool is_whole(const struct sim *s)
+/* What the healed cluster has not done yet; NULL when it is whole. */
+static const char *missing(const struct sim *s)
 {
-    for (uint32_t id = 1; id <= s->node_count; id++)
-        if (s->nodes[id].machine.value < s->heal_value)
-            return false;
-    return s->read_count == 0;
+    const struct raft_config *c = sim_config(s->committed_config);
+    for (unsigned i = 0; i < c->count; i++)
+        if (sim_is_lost(s, &c->members[i]))
+            return "a member that lost its disk is still one";
+        else if (s->nodes[c->members[i].id].machine.value < s->heal_value)
+            return "a member has not applied what was proposed since";
+    /* Who has been removed doesn't get what it would have to apply first. */
+    for (unsigned i = 0; i < s->read_count; i++)
+        if (s->reads[i].index == 0 || raft_config_find(c, s->reads[i].node))
+            return "a read has no answer";
+    return c->joint ? "a change of members has not ended" : NULL;
 }
 
 static void deliver(struct sim *s, struct sim_node *n, struct sim_message *message)
 {
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &message->m};
     struct raft_update update;
+    if (!sim_admits(n, message))
+        return;
     sim_step(s, n, &event, &update);
 }
 
@@ -372,13 +395,17 @@ static void node_event(struct sim *s, struct sim_node *n, struct sim_event *e)
             sim_start(s, n);
         return;
     }
-    if (!n->raft || (e->type != SIM_MESSAGE && e->type != SIM_CAMPAIGN && e->incarnation != n->incarnation))
+    bool from_outside =
+        e->type == SIM_MESSAGE || e->type == SIM_OFFER || e->type == SIM_CAMPAIGN || e->type == SIM_MEMBERS;
+    if (!n->raft || (!from_outside && e->incarnation != n->incarnation))
         return;
     if (n->paused_until_ns > s->now_ns && e->type != SIM_CRASH) {
-        sim_post(s, n->paused_until_ns, e->type, n->id, e->message);
+        e->at_ns = n->paused_until_ns;
+        sim_post_event(s, *e);
         if (e->type == SIM_TICK)
             n->tick_at_ns = n->paused_until_ns;
         e->message = NULL;
+        e->snapshot = NULL;
         return;
     }
     switch (e->type) {
@@ -419,9 +446,30 @@ static void node_event(struct sim *s, struct sim_node *n, struct sim_event *e)
         if (!s->healing && !n->suspended)
             order(s, n, (struct raft_event){.type = RAFT_EVENT_CAMPAIGN}, "is told to campaign");
         break;
+    case SIM_OFFER:
+        if (!n->suspended)
+            sim_install(s, n, e->snapshot);
+        break;
+    case SIM_MEMBERS:
+        if (!s->healing && !n->suspended && n->role == RAFT_LEADER)
+            sim_change_members(s, n);
+        break;
     default:
         CHECK(false);
     }
+}
+
+static void want_members(struct sim *s)
+{
+    struct sim_node *n = some_leader(s);
+    if (is_alive(s, n) && n->role == RAFT_LEADER) {
+        if (s->healing)
+            sim_end_losses(s, n);
+        else
+            sim_change_members(s, n);
+    }
+    int64_t longest = s->healing ? 200 * SIM_MS : 2 * s->temper.members_every_ns;
+    sim_post(s, s->now_ns + sim_between(s, 1, longest), SIM_MEMBERS, 0, NULL);
 }
 
 static void world_event(struct sim *s, const struct sim_event *e)
@@ -430,6 +478,8 @@ static void world_event(struct sim *s, const struct sim_event *e)
         client(s);
     else if (e->type == SIM_CONDUCT)
         conduct(s);
+    else if (e->type == SIM_MEMBERS)
+        want_members(s);
     else if (!s->healing)
         fault(s);
 }
@@ -438,10 +488,11 @@ static void sim_close(struct sim *s)
 {
     struct sim_event e;
     while (sim_take(s, &e))
-        free(e.message);
+        free(e.message), free(e.snapshot);
     for (uint32_t id = 1; id <= s->node_count; id++)
         sim_node_close(&s->nodes[id]);
     check_close(s);
+    sim_configs_close();
     free(s->events);
     free(s->reads);
     s->events = NULL;
@@ -459,13 +510,15 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
     else if (!check_promises || sim_chance(s, 333))
         draw_coups(s);
     s->end_ns = sim_between(s, 2000 * SIM_MS, 40000 * SIM_MS);
-    sim_trace(s, 0, "%u voters, %u learners, %s elections, reads by %s", sim_voters(s), s->config.count - sim_voters(s),
-              s->election == RAFT_ELECTION_AUTO ? "automatic" : "manual",
+    sim_trace(s, 0, "%u voters, %u learners, %s elections, reads by %s", sim_voters(s),
+              sim_config(s->config)->count - sim_voters(s), s->election == RAFT_ELECTION_AUTO ? "automatic" : "manual",
               s->reads_by == RAFT_READS_LEASE ? "lease" : "ReadIndex");
     for (uint32_t id = 1; id <= s->node_count; id++)
         sim_start(s, &s->nodes[id]);
     sim_post(s, s->temper.fault_every_ns, SIM_FAULT, 0, NULL);
     sim_post(s, s->temper.client_every_ns, SIM_CLIENT, 0, NULL);
+    if (s->temper.members_every_ns != 0)
+        sim_post(s, s->temper.members_every_ns, SIM_MEMBERS, 0, NULL);
     if (s->election == RAFT_ELECTION_MANUAL)
         sim_post(s, SIM_MS, SIM_CONDUCT, 0, NULL);
     struct sim_event e;
@@ -475,16 +528,14 @@ void sim_run(struct sim *s, uint64_t seed, bool trace, bool check_promises)
             node_event(s, &s->nodes[e.node], &e);
         else
             world_event(s, &e);
-        free(e.message);
-        if (s->healing && is_whole(s))
+        free(e.message), free(e.snapshot);
+        if (s->healing && !missing(s))
             break;
         if (s->now_ns < s->end_ns)
             continue;
         if (s->healing)
-            sim_fail(s,
-                     "no progress: the cluster was healed %lld ms ago, and a member has not applied what was "
-                     "proposed since, or a read has no answer",
-                     (long long)(SIM_HEAL_NS / SIM_MS));
+            sim_fail(s, "no progress: the cluster was healed %lld ms ago, and %s", (long long)(SIM_HEAL_NS / SIM_MS),
+                     missing(s));
         heal(s);
     }
     sim_close(s);

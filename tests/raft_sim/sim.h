@@ -3,8 +3,10 @@
  *
  * The simulated driver keeps the contract of raft/raft.h as loosely as it allows: writes end late, a crash keeps any
  * prefix of what was under way, messages are lost, doubled, reordered and delayed, clocks drift, members stop, pause
- * and come back. After every step the invariants of checks.c must hold. The first that doesn't ends the process with
- * the seed and the command that replays it. Times are nanoseconds of simulated time from 0; one world exists at a time.
+ * and come back; members are added, promoted, demoted, removed and lose their disks, logs are compacted past those who
+ * need them, and snapshots come late, twice or too old. After every step the invariants of checks.c must hold. The
+ * first that doesn't ends the process with the seed and the command that replays it. Times are nanoseconds of simulated
+ * time from 0; one world exists at a time.
  */
 #pragma once
 
@@ -25,7 +27,7 @@ struct sim_entry {
     uint64_t term;
     enum raft_entry_type type;
     uint32_t size;
-    uint8_t data[SIM_DATA_BYTES];
+    uint8_t data[SIM_DATA_BYTES]; /* of a configuration: the number under which the world keeps it */
 };
 
 struct sim_log { /* entries 1..last */
@@ -36,8 +38,8 @@ struct sim_log { /* entries 1..last */
 /* What one update gave to the disk. */
 struct sim_write {
     struct sim_write *next;
-    bool truncate, hard_changed;
-    uint64_t truncate_after;
+    bool reset, truncate, hard_changed;
+    uint64_t reset_index, truncate_after;
     struct raft_hard_state hard;
     struct raft_entry *entries;
     unsigned entry_count;
@@ -47,11 +49,18 @@ struct sim_write {
 
 struct sim_message {
     struct raft_message m;
-    struct raft_entry entries[]; /* their data follows in the same allocation */
+    uint32_t from_identity, to_identity; /* whose disks they were when it was sent */
+    struct raft_entry entries[];         /* their data follows in the same allocation */
 };
 
 struct sim_machine {
-    uint64_t applied, hash, value;
+    uint64_t applied, applied_term, hash, value;
+    uint64_t config, config_index; /* its number, and the index of its entry */
+};
+
+struct sim_snapshot {
+    uint32_t from, to_identity;
+    struct sim_machine machine;
 };
 
 struct sim_read {
@@ -63,6 +72,7 @@ struct sim_read {
 
 struct sim_node {
     uint32_t id;
+    uint32_t identity; /* of its disk; another one when it was lost; never 0 */
     struct raft *raft; /* NULL: down */
     unsigned incarnation;
     bool ever_started;
@@ -72,11 +82,16 @@ struct sim_node {
     int64_t deadline_ns, tick_at_ns; /* on its own clock; on the world's: the earliest tick queued */
     enum raft_role role;
     uint64_t term, committed;
+    struct raft_config config; /* in effect; while a step is checked, as it was before */
+    int64_t offer_after_ns[SIM_NODES_MAX + 1];
 
     struct sim_log shadow; /* as the core believes it: durable and under way */
     struct sim_log durable;
     struct raft_hard_state durable_hard;
-    uint64_t compacted;
+    struct sim_log lost; /* what was on the disk that it lost last */
+    uint32_t lost_identity;
+    uint64_t compacted, durable_compacted;
+    bool reset_due;                         /* a snapshot is installed, and the log is not emptied for it yet */
     struct sim_write *writes, **writes_end; /* oldest first */
     unsigned write_count, writing;          /* the first `writing` are under way */
 
@@ -94,6 +109,8 @@ enum sim_event_type {
     SIM_CRASH,
     SIM_ISOLATE,
     SIM_CAMPAIGN,
+    SIM_OFFER,   /* a snapshot has come */
+    SIM_MEMBERS, /* somebody wants other members */
     SIM_CLIENT,
     SIM_FAULT,
     SIM_CONDUCT /* manual elections */
@@ -105,7 +122,8 @@ struct sim_event {
     enum sim_event_type type;
     uint32_t node; /* 0: the world */
     unsigned incarnation;
-    struct sim_message *message;
+    struct sim_message *message;   /* or NULL */
+    struct sim_snapshot *snapshot; /* or NULL */
 };
 
 /* How bad this seed's world is; chances are per 1000. */
@@ -118,6 +136,12 @@ struct sim_temper {
     unsigned voter_crash;  /* of a node that has just voted */
     unsigned reappoint;    /* in manual mode, while there is a leader */
     unsigned checkpoint;
+    int64_t members_every_ns; /* 0: they stay */
+    unsigned rash;            /* of leaders that have just won: they are asked for other members at once */
+    unsigned compact;         /* after applying something */
+    unsigned rude;            /* of compactions: past members that need the log */
+    unsigned follow;          /* of reads: at any member */
+    int64_t offer_ns;         /* a snapshot's way */
 };
 
 struct sim {
@@ -129,7 +153,10 @@ struct sim {
     bool healing;
     uint32_t trapped; /* the leader of a trap that is half sprung; 0: none */
     struct sim_temper temper;
-    struct raft_config config;
+    uint64_t config, empty_config; /* of the first start, by number */
+    uint64_t committed_config;     /* by number */
+    int64_t config_ns;             /* when a leader last took on a change */
+    uint32_t next_identity;
     enum raft_election election;
     enum raft_reads reads_by;
     size_t cache_bytes;
@@ -156,7 +183,7 @@ struct sim {
     uint32_t *leader_of; /* by term */
     uint64_t leader_capacity;
 
-    uint64_t steps, commands, reads_answered, elections, crashes;
+    uint64_t steps, commands, reads_answered, elections, crashes, changes, snapshots, losses;
     uint64_t heal_value; /* commands from this number on were proposed after the healing */
 };
 
@@ -169,11 +196,17 @@ unsigned sim_voters(const struct sim *s);
 bool sim_chance(struct sim *s, unsigned per_1000);
 int64_t sim_between(struct sim *s, int64_t low, int64_t high);
 void sim_post(struct sim *s, int64_t at_ns, enum sim_event_type type, uint32_t node, struct sim_message *message);
+void sim_post_event(struct sim *s, struct sim_event e); /* order and incarnation are set here */
 bool sim_take(struct sim *s, struct sim_event *ret);
 struct sim_message *sim_message_copy(const struct raft_message *m);
 void sim_send(struct sim *s, struct sim_message *message); /* takes it over */
 void sim_log_set(struct sim_log *l, const struct raft_entry *e);
 struct sim_entry *sim_log_at(const struct sim_log *l, uint64_t index);
+struct slice sim_entry_data(const struct sim_entry *e);
+void sim_log_reset(const struct sim *s, struct sim_log *l, uint64_t index); /* as committed up to there */
+uint64_t sim_config_number(struct slice encoded);                           /* equal ones have the same */
+const struct raft_config *sim_config(uint64_t number);
+void sim_configs_close(void);
 
 /* ---- node.c: the driver of one member ---- */
 void sim_start(struct sim *s, struct sim_node *n);
@@ -183,7 +216,20 @@ void sim_written(struct sim *s, struct sim_node *n);
 void sim_apply(struct sim *s, struct sim_node *n);
 void sim_tick(struct sim *s, struct sim_node *n);
 void sim_compact(struct sim *s, struct sim_node *n);
+void sim_install(struct sim *s, struct sim_node *n, const struct sim_snapshot *snapshot);
+void sim_lose_disk(struct sim *s, struct sim_node *n); /* of one that is down */
 void sim_node_close(struct sim_node *n);
+
+/* ---- members.c: who takes part, and snapshots for those who are behind ---- */
+void sim_draw_members(struct sim *s, unsigned voters, unsigned learners);
+void sim_change_members(struct sim *s, struct sim_node *leader);
+void sim_end_losses(struct sim *s, struct sim_node *leader); /* removes members without their disks */
+void sim_lose_some_disk(struct sim *s);
+void sim_offer_snapshots(struct sim *s, struct sim_node *leader);
+void sim_offer_needlessly(struct sim *s, struct sim_node *from, struct sim_node *to);
+bool sim_admits(const struct sim_node *n, const struct sim_message *message);
+uint32_t sim_identity(const struct raft_member *m);                 /* 0: not known */
+bool sim_is_lost(const struct sim *s, const struct raft_member *m); /* its disk is */
 
 /* ---- checks.c ---- */
 void check_given(struct sim *s, const struct sim_node *n, const struct raft_entry *e);

@@ -8,10 +8,9 @@
 
 static inline bool plant_find(const char *name, enum plant *ret)
 {
-    static const char *const names[] = {
-        "NONE",
+    static const char *const names[] = {"NONE",
 #define X(name) #name,
-        PLANT_LIST(X)
+                                        PLANT_LIST(X)
 #undef X
     };
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)

@@ -90,17 +90,17 @@ class Process:
 
 
 class Node:
-    def __init__(self, cluster, number, port, extra):
-        self.cluster, self.id, self.port, self.extra = cluster, number, port, list(extra)
+    def __init__(self, cluster, number, port, extra, peers=True):
+        self.cluster, self.id, self.port, self.extra, self.peers = cluster, number, port, list(extra), peers
         self.address = f"127.0.0.1:{port}"
         self.data = cluster.dir / f"data{number}"
         self.log = cluster.dir / f"node{number}.log"
         self.process = None
 
-    def start(self):
+    def start(self, *more):
         assert not self.running()
-        command = [BIN / "surfd", "-l", "-p", self.port, "--id", self.id, "--data", self.data, *self.extra]
-        if self.cluster.peers:
+        command = [BIN / "surfd", "-l", "-p", self.port, "--id", self.id, "--data", self.data, *self.extra, *more]
+        if self.cluster.peers and self.peers:
             command += ["--peers", self.cluster.peers]
         self.process = Process(f"node{self.id}", command, self.log, env=self.cluster.env)
         wait_until(f"node {self.id} to listen", self.listening)
@@ -177,6 +177,17 @@ class Cluster:
         for node in self.nodes.values():
             node.start()
 
+    def join(self, number, *extra):
+        """A started node that waits to be added to the metastore."""
+        node = self.nodes[number] = Node(self, number, free_ports(1)[0], [*extra, "--join"], peers=False)
+        node.start()
+        return node
+
+    def members(self):
+        """id -> role, as the leader knows them; only once no change is under way."""
+        view = json.loads(self.surfctl("--json", "members").stdout)
+        return {} if view["change_pending"] else {m["id"]: m["role"] for m in view["members"]}
+
     def wait_formed(self, seconds=20):
         """A leader, and every block server registered and reporting: what is written from here on has all its replicas."""
         def formed():
@@ -219,6 +230,7 @@ class Cluster:
         def caught_up():
             states = self.node_states()
             mine = [states.get(i, {}) for i in self.nodes]
+            mine = [s for s in mine if s.get("state") != "REMOVED"]
             return all(s.get("state") in ("LEADER", "FOLLOWER") for s in mine) and len({s.get("applied") for s in mine}) == 1 \
                 and sum(s.get("state") == "LEADER" for s in mine) == 1
 

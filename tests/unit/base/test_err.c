@@ -135,7 +135,9 @@ static void test_rocks_messages(void **state)
         {"IO error: While lock file: /x/LOCK: Resource temporarily unavailable", ERR_LOCKED},
         {"IO error: lock hold by current process, acquire time 1", ERR_LOCKED},
         {"IO error: No space left on device: While appending", ERR_NOSPC},
+        {"IO error: While appending to file: /x/000008.sst: No space left on device", ERR_NOSPC},
         {"IO error: while reading a block: Input/output error", ERR_IO},
+        {"IO error: While open a file: /x/corrupt checksum lock file/CURRENT: No such file or directory", ERR_IO},
     };
     struct err_text why;
     assert_int_equal(rocks_result(NULL, "open", &why), ERR_OK);

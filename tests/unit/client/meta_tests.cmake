@@ -1,3 +1,4 @@
+surf_test(client_route_choice_test SOURCES route_choice_test.c USES surf_client surf_base LABELS unit)
 surf_test(client_meta_window_test SOURCES meta_window_test.c USES surf_client surf_base LABELS unit)
 surf_test(client_meta_test SOURCES meta_client_test.c meta_fake.c
     USES surf_client surf_proto surf_rpc surf_base PkgConfig::LIBUV Threads::Threads LABELS unit)

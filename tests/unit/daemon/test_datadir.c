@@ -104,7 +104,7 @@ static void test_made_and_opened_again(void **state)
     d = opened(&o);
     assert_memory_equal(datadir_uuid(d), uuid, 16);
     assert_int_equal(datadir_set_cluster_id(d, cluster, &why), ERR_OK);
-    make_part("log"), make_part("meta"), make_part("blocks");
+    make_part("log"), make_part("state"), make_part("blocks");
     assert_int_equal(datadir_complete(d, &why), ERR_OK);
     datadir_close(d);
 
@@ -178,7 +178,7 @@ static void test_missing_part(void **state)
     (void)state;
     struct datadir_options o = options();
     struct datadir *d = opened(&o);
-    make_part("log"), make_part("meta"), make_part("blocks");
+    make_part("log"), make_part("state"), make_part("blocks");
     assert_int_equal(datadir_complete(d, &why), ERR_OK);
     datadir_close(d);
     char part[160];

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "daemon/block_registry.h"
-#include "daemon/sessions.h"
+#include "replica/sessions.h"
 
 #define S NS_PER_S
 

@@ -1,4 +1,4 @@
-foreach(noun extent rows names contents sessions durability describe)
-    surf_test(unit_meta_${noun} SOURCES test_${noun}.c commands.c USES meta_fixture surf_meta surf_base
+foreach(noun extent rows names contents sessions durability damage snapshot describe)
+    surf_test(unit_meta_${noun} SOURCES test_${noun}.c commands.c steps.c USES meta_fixture surf_meta surf_base
               PkgConfig::ROCKSDB)
 endforeach()

@@ -230,7 +230,8 @@ static void test_learner_is_not_asked(void **state)
     struct raft_message ask = {
         .type = RAFT_MSG_VOTE, .from = 1, .to = 3, .term = 9, .index = 9, .log_term = 9, .force = true};
     cluster_receive(&c, ask);
-    /* Whether it is a voter may be something that it has not heard yet, so it answers; nobody counts it who knows better. */
+    /* Whether it is a voter may be something that it has not heard yet, so it answers; nobody counts it who knows
+     * better. */
     assert_false(cluster_find(&c, RAFT_MSG_VOTE_REPLY, 3, 1)->reject);
     assert_int_equal(cluster_campaign(&c, 3), ERR_NOT_POSSIBLE);
     cluster_close(&c);
@@ -282,7 +283,8 @@ static void test_impossible_options_are_refused(void **state)
                         bad;
     struct raft_restart restart = {
         .fresh = true,
-        .config = {.count = 3, .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}}};
+        .config = {.count = 3,
+                   .members = {{.id = 1, .voter = true}, {.id = 2, .voter = true}, {.id = 3, .voter = true}}}};
     struct raft_storage storage = {0};
     struct raft *r;
     struct err_text why;

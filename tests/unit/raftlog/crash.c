@@ -48,7 +48,9 @@ static enum err run_step(struct run *r, struct raftlog *l, unsigned n)
     bool new_term = n % 5 == 0, reset = n % 13 == 9, truncate = !reset && n % 7 == 5;
     uint64_t term = new_term ? m->hard.term + 1 : m->hard.term;
     uint64_t back = n % 14 == 5 ? 3 : 9; /* within a segment, over several */
-    uint64_t after = reset ? m->last + (n % 2 ? 5 : 0) : !truncate ? m->last : m->last - MIN(back, m->last - m->compacted);
+    uint64_t after = reset       ? m->last + (n % 2 ? 5 : 0)
+                     : !truncate ? m->last
+                                 : m->last - MIN(back, m->last - m->compacted);
     entry_list_free(&r->list);
     entry_list_make(&r->list, after, truncate ? term + 1 : term, n % 9 == 4 ? 0 : 1 + n % 4);
     r->batch = (struct raftlog_batch){.reset = reset,

@@ -1,0 +1,18 @@
+/* faults.h: what a seed chooses to let go wrong, and the repair of it. At most a minority's data is lost at a time: a
+ * member is wiped, or its disk fails, only while all others that vote have theirs, and the next one after the first has
+ * become a voter again. */
+#pragma once
+
+#include "tests/sim/member.h"
+
+void faults_plan(struct world *w); /* draws w->plan */
+void faults_begin(struct world *w);
+/* No more of it: links and members come back, except for a minority now and then. */
+void faults_heal(struct world *w);
+
+/* The member that leads and knows it, of the highest term; NULL. */
+struct member *faults_leader(struct world *w);
+/* Whether this member's disk was made to fail. */
+bool faults_disk_failed(struct world *w, const struct member *m);
+/* No change of members is under way, and nobody is left to be taken back. */
+bool faults_settled(struct world *w);

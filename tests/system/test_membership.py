@@ -1,0 +1,169 @@
+"""Members of the metastore come and go while it is in use."""
+
+import json
+import signal
+
+import cluster as clusters
+import workload
+
+FLAGS = ["-s", "both"]
+
+
+def grow(c, number):
+    node = c.join(number)
+    c.surfctl("members", "add", number, node.address)
+    c.surfctl("members", "promote", number)
+    return node
+
+
+def test_one_grows_to_five_and_shrinks_back(make_cluster, capsys):
+    c = make_cluster(1)
+    c.wait_formed()
+    a = c.mount("a")
+    writer = workload.WriteThenRead(a.path, a.path)
+    writer.start()
+    stalls = {}
+    try:
+        for number in (2, 3, 4, 5):
+            writer.longest = 0.0
+            grow(c, number)
+            clusters.wait_until("writing to go on", lambda r=writer.rounds: writer.rounds > r + 20 or writer.error, 30)
+            stalls[f"+{number}"] = round(writer.longest, 2)
+        assert c.members() == {n: "voter" for n in (1, 2, 3, 4, 5)}
+        c.wait_caught_up()
+        # The leader goes first, whoever it is.
+        while len(c.members()) > 1:
+            leader = c.wait_leader()
+            writer.longest = 0.0
+            c.surfctl("members", "remove", leader)
+            clusters.wait_until("writing to go on", lambda r=writer.rounds: writer.rounds > r + 20 or writer.error, 30)
+            stalls[f"-{leader}"] = round(writer.longest, 2)
+            clusters.wait_until("the change to be over", lambda: c.members() and leader not in c.members())
+    finally:
+        longest = writer.finish()
+    with capsys.disabled():
+        print(f"\n  longest stall of a writer with each change, in s: {stalls}")
+    assert longest < 2 * clusters.PATIENCE
+    for name, digest in writer.digests.items():
+        assert workload.sha256(a / name) == digest
+
+
+def test_refusals_say_why(cluster):
+    def refused(*args):
+        done = cluster.surfctl("--timeout", "2", "members", *args, check=False)
+        assert done.returncode not in (0, 64), done
+        return done.stderr
+
+    before = cluster.members()
+    assert "exists" in refused("add", 2, "127.0.0.1:1")
+    assert "is that of member 3" in refused("add", 9, cluster.nodes[3].address)
+    assert "no member 7" in refused("promote", 7)
+    assert "already" in refused("promote", 1)
+    assert "no member 7" in refused("remove", 7)
+    # With one of three dead the other one is needed.
+    leader = cluster.wait_leader()
+    dead, other = [n for n in cluster.nodes if n != leader]
+    cluster.nodes[dead].kill()
+    clusters.wait_until("the leader to notice", lambda: not {m["id"]: m["active"] for m in json.loads(
+        cluster.surfctl("--json", "members").stdout)["members"]}[dead])
+    assert "no majority" in refused("remove", other)
+    assert cluster.members() == before
+    assert cluster.surfctl("members", "add", 5, check=False).returncode == 64
+    assert cluster.surfctl("members", "grow", 5, check=False).returncode == 64
+    assert cluster.surfctl("members", "add", "x", "127.0.0.1:1", check=False).returncode == 64
+    assert cluster.surfctl("members", "add", 5, "nowhere", check=False).returncode == 64
+    cluster.nodes[dead].start()
+
+
+def test_one_change_at_a_time(cluster):
+    four = cluster.join(4)
+    leader = cluster.wait_leader()
+    cluster.surfctl("members", "add", 4, four.address)
+    # No majority: the change is proposed and stays so, and a second one is refused.
+    others = [n for n in (1, 2, 3) if n != leader]
+    for n in others:
+        cluster.nodes[n].process.signal(signal.SIGSTOP)
+    try:
+        first = cluster.surfctl("--timeout", "1", "members", "remove", 4, check=False)
+        assert first.returncode != 0
+    finally:
+        for n in others:
+            cluster.nodes[n].process.signal(signal.SIGCONT)
+    clusters.wait_until("one outcome or the other", lambda: cluster.members() in ({1: "voter", 2: "voter", 3: "voter"}, {
+        1: "voter", 2: "voter", 3: "voter", 4: "learner"}))
+
+
+def test_removed_node_does_not_disturb(cluster, mounts):
+    """P3: a node that was removed while it was away comes back and asks for votes."""
+    a, _ = mounts
+    leader = cluster.wait_leader()
+    gone = next(n for n in cluster.nodes if n != leader)
+    cluster.nodes[gone].kill()
+    cluster.surfctl("members", "remove", gone)
+    term = cluster.state(leader)["term"]
+    cluster.nodes[gone].start()
+    clusters.wait_until("it to be told", lambda: cluster.node_states().get(gone, {}).get("state") == "REMOVED")
+    (a / "still").write_text("serving")
+    assert cluster.state(cluster.wait_leader())["term"] == term
+    assert cluster.leader() == leader
+
+
+def test_clients_follow_members(make_cluster):
+    """A mount that was told of one node goes on when that one has left."""
+    c = make_cluster(1)
+    c.wait_formed()
+    a = c.mount("a")
+    (a / "one").write_text("1")
+    for number in (2, 3, 4):
+        grow(c, number)
+    clusters.wait_until("blocks to have their servers", lambda: sum(b["reporting"] for b in c.status()["block_servers"]) == 4)
+    c.surfctl("members", "remove", 1)
+    clusters.wait_until("the change to be over", lambda: c.members() == {2: "voter", 3: "voter", 4: "voter"})
+    (a / "two").write_text("2")
+    clusters.wait_until("the mount to know the others", lambda: "learned of" in a.log.read_text())
+    for _ in range(3):
+        leader = c.wait_leader()
+        c.surfctl("leader", next(n for n in c.members() if n != leader), check=False)
+    (a / "three").write_text("3")
+    assert [(a / n).read_text() for n in ("one", "two", "three")] == ["1", "2", "3"]
+
+
+def test_follower_answers_reads_of_its_own(cluster, mounts):
+    """Isolated nodes answer nothing that might be old."""
+    a, _ = mounts
+    (a / "x").write_text("x")
+    leader = cluster.wait_leader()
+    cluster.surfctl("isolate", leader)
+    new = cluster.wait_leader(leader)
+    (a / "y").write_text("y")
+    assert new != leader
+    cluster.surfctl("heal")
+    cluster.wait_caught_up()
+    assert sorted(p.name for p in a.path.iterdir()) == ["x", "y"]
+
+
+def test_partition_command(make_cluster):
+    c = make_cluster(5)
+    c.wait_formed()
+    a = c.mount("a")
+    leader = c.wait_leader()
+    rest = [n for n in c.nodes if n != leader]
+    minority = [leader, rest[0]]
+    majority = rest[1:]
+    groups = ",".join(map(str, minority)) + "/" + ",".join(map(str, majority))
+    c.surfctl("partition", groups)
+    new = c.wait_leader(leader)
+    assert new in majority
+    (a / "during").write_text("x")
+    c.surfctl("heal")
+    c.wait_caught_up()
+    # One way: a leader that is not heard is replaced, and nothing breaks.
+    leader = c.wait_leader()
+    rest = [n for n in c.nodes if n != leader]
+    c.surfctl("partition", f"{leader}/" + ",".join(map(str, rest)), "--one-way")
+    c.wait_leader(leader)
+    (a / "one-way").write_text("x")
+    c.surfctl("heal")
+    c.wait_caught_up()
+    for bad in ("1,2", "1,2/2,3", "1/", "1/99", "1/2/3"):
+        assert c.surfctl("partition", bad, check=False).returncode != 0
