@@ -64,6 +64,8 @@ static void run_restart(struct script *s, const struct words *w)
 static void run_wipe(struct script *s, const struct words *w)
 {
     cluster_wipe(&s->cluster, w->number[0]);
+    if (w->count > 1)
+        cluster_node(&s->cluster, w->number[0])->identity[0] = (uint8_t)w->word[1][0];
 }
 
 static void run_log(struct script *s, const struct words *w)
