@@ -453,6 +453,7 @@ void cluster_start(struct cluster *c, uint32_t id)
                                    .config = n->applied_config,
                                    .config_index = n->applied_config_index,
                                    .fresh = !n->ever_started};
+    memcpy(options.identity, n->identity, sizeof options.identity);
     struct raft_storage storage = {.context = n, .read = storage_read, .term = storage_term};
     struct err_text why;
     CHECK(!n->raft);
@@ -487,7 +488,7 @@ void cluster_wipe(struct cluster *c, uint32_t id)
     struct cluster_node *n = cluster_node(c, id);
     CHECK(!n->raft);
     cut_disk(n, 0);
-    *n = (struct cluster_node){.id = id, .cluster = c};
+    *n = (struct cluster_node){.id = id, .cluster = c, .held = n->held, .alone = n->alone};
 }
 
 void cluster_fill(struct cluster *c, uint32_t id, struct raft_hard_state hard, const uint64_t *terms, unsigned count)

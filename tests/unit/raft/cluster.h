@@ -38,6 +38,7 @@ struct cluster_log {
 
 struct cluster_node {
     uint32_t id;
+    uint8_t identity[16]; /* of its disk; zero: it doesn't know */
     struct cluster *cluster;
     struct raft *raft; /* NULL: crashed */
     bool held;         /* writes end only with cluster_persist */

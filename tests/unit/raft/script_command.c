@@ -64,6 +64,8 @@ static void run_restart(struct script *s, const struct words *w)
 static void run_wipe(struct script *s, const struct words *w)
 {
     cluster_wipe(&s->cluster, w->number[0]);
+    if (w->count > 1)
+        cluster_node(&s->cluster, w->number[0])->identity[0] = (uint8_t)w->word[1][0];
 }
 
 static void run_log(struct script *s, const struct words *w)
@@ -91,7 +93,10 @@ static void run_tick(struct script *s, const struct words *w)
 
 static void run_timeout(struct script *s, const struct words *w)
 {
-    cluster_timeout(&s->cluster, w->number[0]);
+    if (cluster_node(&s->cluster, w->number[0])->deadline_ns == INT64_MAX)
+        fprintf(s->out, "%u: waits for no time\n", w->number[0]);
+    else
+        cluster_timeout(&s->cluster, w->number[0]);
 }
 
 static void run_propose(struct script *s, const struct words *w)

@@ -4,7 +4,8 @@
  *   cluster VOTERS [LEARNERS] [manual] [readindex]   members 1, 2, ... with empty disks, all running
  *   elect ID             it wins an election, and all know what is committed; nothing is printed
  *   newcomer             one more member runs, and is in no configuration
- *   crash ID, restart ID, wipe ID                    wipe: its disk, after a crash; it is nobody's member then
+ *   crash ID, restart ID
+ *   wipe ID [IDENTITY]   a crashed one's disk: the new one has this identity (a letter), and is nobody's member
  *   log ID TERM TERM...  a member that has nothing yet is in the first term and has entries of the others on its disk
  *
  *   wait MS              the clock goes on, and nobody notices
