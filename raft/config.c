@@ -291,6 +291,16 @@ bool core_may_campaign(const struct raft *r)
     return false;
 }
 
+bool core_may_vote(const struct raft *r)
+{
+    /* Whether this member is a voter may be in an entry that it has not got yet, so it votes whatever its configuration
+     * says of it. But while it has none, or one of before its disk was lost, its former self may have promised
+     * anything, and the candidate may not know of that loss (P4). Nobody needs its vote: who is promoted has its own
+     * entry. */
+    const struct raft_member *m = raft_config_find(raft_config(r), r->options.id);
+    return raft_config(r)->count > 0 && (!m || is_us(r, m));
+}
+
 bool core_is_alone(const struct raft *r)
 {
     for (unsigned i = 0; i < r->peer_count; i++)
@@ -317,7 +327,8 @@ static bool is_active(const struct raft *r, const struct core_peer *p)
     return !core_is_auto(r) || r->now_ns - p->heard_ns <= r->options.election_timeout_ns;
 }
 
-/* Of the voters that are to be a majority lives, and who becomes one has all of the log but what is on its way. */
+/* Of the voters that are to be a majority lives, and who becomes one has all of the log but what is on its way, and in
+ * any case the configuration that it is in now, without which it does not vote. */
 static bool can_carry_on(struct raft *r, const struct raft_config *wanted)
 {
     unsigned voters = 0, live = 0;
@@ -331,7 +342,8 @@ static bool can_carry_on(struct raft *r, const struct raft_config *wanted)
         bool active = self || (p && is_same_member(p, m) && is_active(r, p));
         live += active;
         bool becomes = self ? !r->is_voter : !p || !p->voter;
-        bool caught_up = self || (p && p->match + LIMIT_RAFT_BATCH_ENTRIES > r->log.last && p->match > 0);
+        bool caught_up = self || (p && p->match + LIMIT_RAFT_BATCH_ENTRIES > r->log.last && p->match > 0 &&
+                                  p->match >= core_newest_config(r)->index);
         if (becomes && !(active && caught_up))
             return false;
     }

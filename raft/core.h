@@ -162,5 +162,6 @@ bool core_has_quorum(const struct raft *r, bool own, bool (*yes)(const struct ra
 /* Of the members' values, the largest that a quorum reaches; ours is `own`. 0: there are no voters. */
 uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(const struct core_peer *p));
 bool core_votes(const struct raft *r);
+bool core_may_vote(const struct raft *r);
 bool core_may_campaign(const struct raft *r);
 bool core_is_alone(const struct raft *r); /* the only voter */

@@ -113,7 +113,7 @@ static bool must_refuse(const struct raft *r, const struct raft_message *m)
 
 void core_on_prevote(struct raft *r, const struct raft_message *m)
 {
-    bool grant = m->term > r->hard.term && is_up_to_date(r, m) && !must_refuse(r, m);
+    bool grant = m->term > r->hard.term && core_may_vote(r) && is_up_to_date(r, m) && !must_refuse(r, m);
     struct raft_message *reply = core_message(r, RAFT_MSG_PREVOTE_REPLY, m->from);
     reply->reject = !grant;
     if (grant)
@@ -127,7 +127,7 @@ void core_on_vote(struct raft *r, const struct raft_message *m)
             return; /* not even its term is taken over */
         core_become_follower(r, m->term, 0);
     }
-    bool grant = m->term == r->hard.term && (r->hard.vote == 0 || r->hard.vote == m->from) &&
+    bool grant = m->term == r->hard.term && core_may_vote(r) && (r->hard.vote == 0 || r->hard.vote == m->from) &&
                  r->role == RAFT_FOLLOWER && is_up_to_date(r, m) && !must_refuse(r, m);
     if (grant) {
         r->hard.vote = m->from;

@@ -254,7 +254,8 @@ void raft_step(struct raft *r, const struct raft_event *event, struct raft_updat
  * A configuration counts from when it is in a log, committed or not, and goes back when its entry is cut off. A leader
  * that is not a voter of the new one leads until that is committed, then asks the best successor to take over and
  * steps down. A member whose identity changes is a new member. Votes and appends are answered whoever sends them: this
- * member's configuration may be an old one. */
+ * member's configuration may be an old one. A member without any configuration, or with one that names another
+ * identity under its id, gives no votes: its former self may have given them already. */
 struct raft_progress { /* of one other member, as the leader sees it */
     uint32_t id;
     uint64_t match, next;
