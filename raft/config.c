@@ -71,7 +71,7 @@ enum err raft_config_decode(struct slice s, struct raft_config *ret)
         if (!flags_agree(&config, m))
             return ERR_CORRUPT;
     }
-    if (!cursor_done(&c) || (config.count > 0 && !has_voters(&config)))
+    if (!cursor_done(&c) || (config.count > 0 ? !has_voters(&config) : config.joint))
         return ERR_CORRUPT;
     *ret = config;
     return ERR_OK;
