@@ -53,11 +53,13 @@ enum err raft_open(const struct raft_options *options, const struct raft_restart
         return err_explain(why, e, "the log can't be read: %s", err_message(e));
     }
     /* A lease that rests on an acknowledgement from before the restart lasts for less than one minimum election
-     * time-out after it; until then no vote may help to elect another leader. */
+     * time-out after it; until then no vote may help to elect another leader. Who is the only voter has granted none,
+     * unless the configuration that made it so may not be committed: a leader that removes itself leads until then. */
+    bool alone = core_is_alone(r) && r->config_count == 1;
     r->no_vote_until_ns =
-        restart->fresh || !core_is_auto(r) || core_is_alone(r) ? INT64_MIN : now_ns + options->election_timeout_ns;
+        restart->fresh || !core_is_auto(r) || alone ? INT64_MIN : now_ns + options->election_timeout_ns;
     core_reset_election(r);
-    if (core_is_alone(r))
+    if (alone)
         r->election_deadline_ns = now_ns;
     r->told_role = r->role;
     r->told_term = r->hard.term;

@@ -31,8 +31,8 @@ static _Noreturn void failed(const char *text)
         fflush(NULL);
         _exit(0); /* the world is left as it is */
     }
-    printf("seed %" PRIu64 " failed at %.3f ms: %s\nreplay: %s --seed %" PRIu64 "\n", world.seed,
-           (double)world.now_ns / 1e6, text, program, world.seed);
+    printf("seed %" PRIu64 " failed at %.3f ms: %s\nreplay: %s%s --seed %" PRIu64 "\n", world.seed,
+           (double)world.now_ns / 1e6, text, program, unrest ? " --unrest" : "", world.seed);
     fflush(NULL);
     _exit(1);
 }
