@@ -222,7 +222,8 @@ enum err replica_change_members(struct replica *r, const struct replica_change *
 void members_second(struct replica *r)
 {
     const struct raft_config *now = raft_config(r->raft);
-    if (r->role != RAFT_LEADER || !r->leader_ready || now->joint)
+    /* Without timers nothing happens that nobody has asked for. */
+    if (r->role != RAFT_LEADER || !r->leader_ready || now->joint || r->options.election == RAFT_ELECTION_MANUAL)
         return;
     struct raft_config wanted = *now;
     bool changed = false;
