@@ -1,15 +1,13 @@
 /* admin.h: what the commands of surfctl share. One thread; memory in one arena until the end of the process.
  *
- * Exit codes: 0 done, 1 failed, 2 not possible now (no leader, no majority), 64 usage. With --json a failure is
- * {"error": "...", "code": "NO_NODE"} on standard output, with the same exit codes. */
+ * Exit codes: 0 done, 1 failed, 2 not possible now (no leader, no majority), 64 usage; those of kv are in kv.h. With
+ * --json a failure is {"error": "...", "code": "NO_NODE"} on standard output, with the same exit codes. */
 #pragma once
 
-#include <jansson.h>
+#include <signal.h>
 
-#include "proto/methods.h"
-#include "proto/wire_admin.h"
-#include "rpc/address.h"
-#include "rpc/channel.h"
+#include "client/survey.h"
+#include "client/survey_json.h"
 
 #define EXIT_DONE 0
 #define EXIT_FAILED 1
@@ -30,41 +28,55 @@ struct admin_command {
     int (*run)(struct admin *a, int argc, char **argv);
 };
 extern const struct admin_command command_status, command_state, command_crash, command_restore, command_leader,
-    command_heartbeat, command_members, command_unreachable, command_isolate, command_partition, command_heal;
+    command_heartbeat, command_members, command_unreachable, command_isolate, command_partition, command_heal,
+    command_sessions, command_watch, command_coord, command_chaos, command_trace, command_log, command_blocks,
+    command_fsck, command_export, command_gc, command_kv, command_sync;
+
+/* ---- help (help.c) ---- */
+
+/* A command with its arguments, and what it is for, in lines of a terminal's width. */
+void help_append(struct bytes *to, const char *name, const char *arguments, const char *text);
+/* Prints them, frees them, and gives the exit code. */
+int help_print(const char *command, struct bytes *lines);
 
 /* ---- talking to nodes (ask.c) ---- */
 
+/* A connection to one address, for several requests. NULL: it is no address. */
+struct rpc_channel *admin_channel(struct admin *a, const char *address, int64_t timeout_ns, struct err_text *why);
+/* One request. On ERR_OK *ret_message is in the arena; a refusal's words are in why. */
+enum err admin_call(struct admin *a, struct rpc_channel *channel, unsigned method, struct slice message,
+                    int64_t timeout_ns, struct slice *ret_message, struct err_text *why) MUST_USE;
 /* One request to one address. On ERR_OK *ret_message is in the arena; a refusal's words are in why. */
 enum err admin_ask(struct admin *a, const char *address, unsigned method, struct slice message, int64_t timeout_ns,
                    struct slice *ret_message, struct err_text *why) MUST_USE;
 enum err admin_ask_state(struct admin *a, const char *address, unsigned log_entries, int64_t timeout_ns,
                          struct wire_admin_state *ret, struct err_text *why) MUST_USE;
 
-/* ---- the cluster as its nodes tell it (survey.c) ---- */
+/* ---- the cluster as its nodes tell it (client/survey.h) ---- */
 
-#define SURVEY_NODES (LIMIT_NODES + LIMIT_BLOCK_SERVERS)
-
-struct survey_node {
-    uint32_t id;
-    const char *address;
-    bool reachable;
-    struct err_text why; /* when not */
-    struct wire_admin_state state;
-};
-struct survey {
-    struct survey_node nodes[SURVEY_NODES]; /* by id */
-    unsigned count;
-    const struct survey_node *leader; /* the serving leader of the highest term, while there is a quorum; NULL: none */
-    unsigned voters, voters_serving;  /* serving: reachable, not crashed, without a fault */
-};
-/* Asks the servers given with -m, learns the others from them and asks those, all with a short time-out. Fails only
- * when nobody answers at all; why names whom it asked. */
+/* Asks the servers given with -m, as survey_ask. */
 enum err survey_take(struct admin *a, struct survey *ret, struct err_text *why) MUST_USE;
-/* The node, or NULL and why with the ids that there are. */
-const struct survey_node *survey_find(const struct survey *s, uint32_t id, struct err_text *why);
-/* LEADER, FOLLOWER, CANDIDATE, CRASHED, FAULT, SUSPENDED, REMOVED, BLOCK (no metastore role) or UNREACHABLE */
-const char *survey_state_name(const struct survey_node *n);
-bool survey_has_quorum(const struct survey *s);
+/* Asks whoever leads; leaders come and go meanwhile. */
+enum err admin_ask_leader(struct admin *a, unsigned method, struct slice message, struct err_text *why) MUST_USE;
+/* The same, for an answer: on ERR_OK *ret_message is in the arena. */
+enum err admin_ask_leader_for(struct admin *a, unsigned method, struct slice message, struct slice *ret_message,
+                              struct err_text *why) MUST_USE;
+/* NO_LEADER when there is none: for what only a leader knows. */
+enum err survey_take_with_leader(struct admin *a, struct survey *ret, struct err_text *why) MUST_USE;
+
+void space_print(const struct wire_admin_state *s);
+
+/* ---- sessions (cmd_sessions.c) ---- */
+
+void sessions_print(struct admin *a, const struct wire_admin_state *s); /* a line each */
+
+/* ---- signals (signals.c) ---- */
+
+/* SIGINT and SIGTERM are blocked from now on, here and in threads that begin later: for who waits for them. */
+void admin_block_ends(sigset_t *ret_ends);
+/* The same, and where the caller lets them through they end the program at once, as it should end. So no line is
+ * printed in part. */
+void admin_end_when_unblocked(sigset_t *ret_ends);
 
 /* ---- output (output.c) ---- */
 
@@ -75,12 +87,14 @@ int admin_usage(struct admin *a, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Prints a sentence, or with --json {"done": sentence}. */
 int admin_done(struct admin *a, const char *format, ...) PRINTF_LIKE(2, 3);
 int admin_print_json(json_t *value);                    /* takes the reference */
+void admin_print_json_line(json_t *line);               /* the same, without line feeds inside: for streams */
 const char *admin_bytes(uint64_t bytes, char text[32]); /* "1.5 GiB" */
 /* What came from a node, for a terminal: control characters are replaced. In the arena. */
 const char *admin_text(struct admin *a, struct slice s);
-json_t *json_slice(struct slice s); /* text that is not UTF-8 has its bytes replaced */
-json_t *json_hex(struct slice s);
-json_t *roles_json(uint32_t roles); /* ["meta", "block"] */
-
+/* Decimal digits and nothing else. False: it is none of that range; *ret untouched. */
+bool admin_parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *ret);
+/* The number behind an option; NULL: there is none. False: a usage error, and it has been said. */
+bool admin_parse_option(struct admin *a, const char *option, const char *text, uint64_t low, uint64_t high,
+                        uint64_t *ret);
 /* A node id: decimal, 1 to 4294967295. Anything else is a usage error: message, *ret untouched, false. */
 bool admin_parse_node(struct admin *a, const char *text, uint32_t *ret);

@@ -1,57 +1,63 @@
+/* ask.c: surfctl as one that asks: client/asker.h and client/survey.h with what the command line said. */
 #include "admin/admin.h"
 
-#include "base/clock.h"
-
-#define CONNECT_TIMEOUT_NS (1 * NS_PER_S)
-
-static enum err accept_hello(void *context, struct slice hello, struct err_text *why)
+static struct asker asker_of(struct admin *a)
 {
-    struct admin *a = context;
-    struct wire_hello h;
-    return wire_hello_decode(hello, &a->arena, &h, why);
+    return (struct asker){.servers = a->servers,
+                          .server_count = a->server_count,
+                          .timeout_ns = a->timeout_ns,
+                          .name = "surfctl",
+                          .arena = &a->arena};
+}
+
+struct rpc_channel *admin_channel(struct admin *a, const char *address, int64_t timeout_ns, struct err_text *why)
+{
+    struct asker asker = asker_of(a);
+    return asker_channel(&asker, address, timeout_ns, why);
+}
+
+enum err admin_call(struct admin *a, struct rpc_channel *channel, unsigned method, struct slice message,
+                    int64_t timeout_ns, struct slice *ret_message, struct err_text *why)
+{
+    struct asker asker = asker_of(a);
+    return asker_call(&asker, channel, method, message, timeout_ns, ret_message, why);
 }
 
 enum err admin_ask(struct admin *a, const char *address, unsigned method, struct slice message, int64_t timeout_ns,
                    struct slice *ret_message, struct err_text *why)
 {
-    struct wire_hello hello = {.role = WIRE_ROLE_ADMIN,
-                               .version_min = WIRE_VERSION_MIN,
-                               .version_max = WIRE_VERSION_MAX,
-                               .name = slice_str("surfctl")};
-    struct rpc_channel_options options = {.hello = wire_hello_encode(&hello, &a->arena),
-                                          .on_hello = accept_hello,
-                                          .context = a,
-                                          .connect_timeout_ns =
-                                              timeout_ns < CONNECT_TIMEOUT_NS ? timeout_ns : CONNECT_TIMEOUT_NS};
-    TRY(rpc_address_parse(address, &options.address, why));
-    struct rpc_channel *channel = rpc_channel_new(&options);
-    struct rpc_call *call = NULL;
-    struct slice answer = {NULL, 0}, payload;
-    enum err e = rpc_channel_call(channel, (uint16_t)method, message, NULL, 0, clock_boot_ns() + timeout_ns, NULL,
-                                  &call, &answer, &payload);
-    if (e == ERR_OK) {
-        *ret_message = arena_slice(&a->arena, answer);
-    } else {
-        struct wire_error detail = {0};
-        if (call)
-            wire_error_decode(answer, &a->arena, &detail);
-        if (detail.text.size > 0)
-            e = err_explain(why, e, "%s: %.*s", address, (int)detail.text.size, (const char *)detail.text.data);
-        else
-            e = err_explain(why, e, "%s: %s", address, err_message(e));
-    }
-    if (call)
-        rpc_call_free(call);
-    rpc_channel_free(channel);
-    return e;
+    struct asker asker = asker_of(a);
+    return asker_ask(&asker, address, method, message, timeout_ns, ret_message, why);
 }
 
 enum err admin_ask_state(struct admin *a, const char *address, unsigned log_entries, int64_t timeout_ns,
                          struct wire_admin_state *ret, struct err_text *why)
 {
-    struct wire_admin_state_query query = {.log_entries = log_entries};
-    struct slice message;
-    TRY(admin_ask(a, address, METHOD_ADMIN_STATE, wire_admin_state_query_encode(&query, &a->arena), timeout_ns,
-                  &message, why));
-    return wire_admin_state_decode(message, &a->arena, ret, why);
+    struct asker asker = asker_of(a);
+    return asker_state(&asker, address, log_entries, timeout_ns, ret, why);
+}
+
+enum err admin_ask_leader(struct admin *a, unsigned method, struct slice message, struct err_text *why)
+{
+    struct slice answer;
+    return admin_ask_leader_for(a, method, message, &answer, why);
+}
+
+enum err admin_ask_leader_for(struct admin *a, unsigned method, struct slice message, struct slice *ret_message,
+                              struct err_text *why)
+{
+    struct asker asker = asker_of(a);
+    return survey_ask_leader(&asker, method, message, ret_message, why);
+}
+
+enum err survey_take(struct admin *a, struct survey *ret, struct err_text *why)
+{
+    struct asker asker = asker_of(a);
+    return survey_ask(&asker, ret, why);
+}
+
+enum err survey_take_with_leader(struct admin *a, struct survey *ret, struct err_text *why)
+{
+    TRY(survey_take(a, ret, why));
+    return ret->leader ? ERR_OK : err_explain(why, ERR_NO_LEADER, "no leader, who would know");
 }

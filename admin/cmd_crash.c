@@ -34,9 +34,7 @@ static int run_crash(struct admin *a, int argc, char **argv)
         return admin_fail(a, ERR_NO_NODE, &why);
     if (!crash.kill && n->reachable && n->state.crashed)
         return admin_done(a, "node %u is crashed already", n->id);
-    struct slice answer;
-    e = admin_ask(a, n->address, METHOD_ADMIN_CRASH, wire_admin_crash_encode(&crash, &a->arena), a->timeout_ns, &answer,
-                  &why);
+    e = node_ask(a, n, METHOD_ADMIN_CRASH, wire_admin_crash_encode(&crash, &a->arena), &why);
     /* A process that kills itself doesn't answer. */
     if (crash.kill && (e == ERR_CLOSED || e == ERR_OK))
         return admin_done(a, "node %u: its process is killed", n->id);

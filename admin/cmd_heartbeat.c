@@ -7,7 +7,7 @@ static int run_heartbeat(struct admin *a, int argc, char **argv)
     struct survey s;
     const struct survey_node *n;
     int code = node_request(a, argv[0], METHOD_ADMIN_HEARTBEAT, SLICE(NULL, 0), &s, &n);
-    return code == EXIT_DONE ? admin_done(a, "node %u sent a round of heartbeats, if it leads", n->id) : code;
+    return code == EXIT_DONE ? admin_done(a, "node %u sent a round of heartbeats", n->id) : code;
 }
 
 const struct admin_command command_heartbeat = {"heartbeat", "N", "one round of replication by leader N",

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "admin/admin.h"
+#include "admin/cmd_node.h"
 #include "base/mem.h"
 
 struct group {
@@ -24,11 +24,9 @@ static enum err ignore(struct admin *a, const struct survey *s, const struct gro
                        struct err_text *why)
 {
     struct wire_admin_nodes nodes = {.ids = whom->ids, .count = whom->count};
-    struct slice message = wire_admin_nodes_encode(&nodes, &a->arena), answer;
-    for (unsigned i = 0; i < who->count && whom->count > 0; i++) {
-        const struct survey_node *n = survey_find(s, who->ids[i], why);
-        TRY(admin_ask(a, n->address, METHOD_ADMIN_UNREACHABLE, message, a->timeout_ns, &answer, why));
-    }
+    struct slice message = wire_admin_nodes_encode(&nodes, &a->arena);
+    for (unsigned i = 0; i < who->count && whom->count > 0; i++)
+        TRY(node_ask(a, survey_find(s, who->ids[i], why), METHOD_ADMIN_UNREACHABLE, message, why));
     return ERR_OK;
 }
 
@@ -41,8 +39,8 @@ static int run_isolate(struct admin *a, int argc, char **argv)
     if (!admin_parse_node(a, argv[0], &one.ids[0]))
         return EX_USAGE;
     enum err e = survey_take(a, &s, &why);
-    if (e == ERR_OK && !survey_find(&s, one.ids[0], &why))
-        e = ERR_NO_NODE;
+    if (e == ERR_OK)
+        e = node_check_raft(&s, one.ids[0], true, &why);
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
     for (unsigned i = 0; i < s.count && others.count < LIMIT_NODES; i++)
@@ -96,10 +94,9 @@ static int run_partition(struct admin *a, int argc, char **argv)
     enum err e = survey_take(a, &s, &why);
     for (unsigned i = 0; e == ERR_OK && i < first.count + second.count; i++) {
         uint32_t id = i < first.count ? first.ids[i] : second.ids[i - first.count];
-        if (!survey_find(&s, id, &why))
-            e = ERR_NO_NODE;
-        else if (is_in(&first, id) && is_in(&second, id))
+        if (is_in(&first, id) && is_in(&second, id))
             return admin_usage(a, "partition %s: node %u is on both sides", argv[0], id);
+        e = node_check_raft(&s, id, !one_way || is_in(&second, id), &why);
     }
     if (e == ERR_OK)
         e = ignore(a, &s, &second, &first, &why);

@@ -1,5 +1,5 @@
 /* cmd_state.c: one node in detail; it answers also while it is crashed. */
-#include "admin/admin.h"
+#include "admin/state_files.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #define LOG_ENTRIES_DEFAULT 10u
 
-static int print_json(const struct survey_node *n, const struct wire_admin_state *s)
+static json_t *state_json(const struct survey_node *n, const struct wire_admin_state *s)
 {
     json_t *log = json_array(), *unreachable = json_array();
     for (unsigned i = 0; i < s->log_count; i++)
@@ -29,8 +29,11 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
                    {"applied", s->applied},
                    {"persisted", s->persisted},
                    {"last", s->last},
+                   {"last_term", s->last_term},
                    {"compacted", s->compacted},
                    {"flushed", s->flushed},
+                   {"level", s->level},
+                   {"level_max", s->level_max},
                    {"leader", s->leader},
                    {"vote", s->vote},
                    {"inodes", s->inodes},
@@ -46,7 +49,12 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
                    {"snapshot_bytes", s->snapshot_bytes},
                    {"snapshot_total_bytes", s->snapshot_total_bytes},
                    {"hashes_compared", s->hashes_compared},
-                   {"log_segments", s->log_segments}};
+                   {"puts_taken", s->puts_taken},
+                   {"puts_acknowledged", s->puts_acknowledged},
+                   {"puts_recovered", s->puts_recovered},
+                   {"puts_waiting", s->puts_waiting},
+                   {"log_segments", s->log_segments},
+                   {"log_writes", s->log_writes}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(o, numbers[i].name, json_integer((json_int_t)numbers[i].value));
     json_object_set_new(o, "roles", roles_json(s->roles));
@@ -56,7 +64,7 @@ static int print_json(const struct survey_node *n, const struct wire_admin_state
     json_object_set_new(o, "suspended", json_slice(s->suspended));
     json_object_set_new(o, "version", json_slice(s->version));
     json_object_set_new(o, "uptime_s", json_real((double)s->uptime_ns / (double)NS_PER_S));
-    return admin_print_json(o);
+    return o;
 }
 
 static void print_text(struct admin *a, const struct survey_node *n, const struct wire_admin_state *s)
@@ -95,36 +103,76 @@ static void print_text(struct admin *a, const struct survey_node *n, const struc
                admin_text(a, s->log[i].text));
 }
 
+struct arguments {
+    uint32_t id;
+    uint64_t log_entries;
+    bool with_files;
+    struct state_files files;
+};
+
+/* EXIT_DONE, or what the usage error gave. */
+static int parse_arguments(struct admin *a, int argc, char **argv, struct arguments *ret)
+{
+    if (!admin_parse_node(a, argv[0], &ret->id))
+        return EX_USAGE;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--files") == 0) {
+            ret->with_files = true;
+            bool has_path = value && strncmp(value, "--", 2) != 0;
+            ret->files.path = has_path ? value : "";
+            i += has_path;
+        } else if (strcmp(argv[i], "--log") == 0) {
+            if (!admin_parse_option(a, argv[i++], value, 0, WIRE_ADMIN_LOG_ENTRIES, &ret->log_entries))
+                return EX_USAGE;
+        } else if (strcmp(argv[i], "--limit") == 0) {
+            if (!admin_parse_option(a, argv[i++], value, 1, STATE_FILES_LIMIT_MAX, &ret->files.limit))
+                return EX_USAGE;
+        } else if (strcmp(argv[i], "--after") == 0 && value) {
+            ret->files.after = argv[++i];
+        } else {
+            return admin_usage(a, "state: %s: the command is surfctl state %s", argv[i], command_state.arguments);
+        }
+    }
+    return EXIT_DONE;
+}
+
 static int run_state(struct admin *a, int argc, char **argv)
 {
-    uint32_t id;
-    unsigned long entries = LOG_ENTRIES_DEFAULT;
-    if (!admin_parse_node(a, argv[0], &id))
-        return EX_USAGE;
-    if (argc != 1) {
-        char *end = NULL;
-        if (argc == 3 && strcmp(argv[1], "--log") == 0)
-            entries = strtoul(argv[2], &end, 10);
-        if (!end || end == argv[2] || *end != 0 || entries > WIRE_ADMIN_LOG_ENTRIES)
-            return admin_usage(a, "state: %s: usage: state N [--log 0..%u]", argv[argc - 1], WIRE_ADMIN_LOG_ENTRIES);
-    }
+    struct arguments wanted = {.log_entries = LOG_ENTRIES_DEFAULT,
+                               .files = {.path = "", .after = "", .limit = STATE_FILES_LIMIT}};
+    int code = parse_arguments(a, argc, argv, &wanted);
+    if (code != EXIT_DONE)
+        return code;
     struct survey s;
     struct err_text why = {""};
     enum err e = survey_take(a, &s, &why);
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
-    const struct survey_node *n = survey_find(&s, id, &why);
+    const struct survey_node *n = survey_find(&s, wanted.id, &why);
     if (!n)
         return admin_fail(a, ERR_NO_NODE, &why);
+    if (!n->reachable)
+        return admin_fail(a, err_explain(&why, ERR_UNREACHABLE, "node %u: %.300s", n->id, n->why.text), &why);
     struct survey_node detailed = *n;
-    e = admin_ask_state(a, n->address, (unsigned)entries, a->timeout_ns, &detailed.state, &why);
+    e = admin_ask_state(a, n->address, (unsigned)wanted.log_entries, a->timeout_ns, &detailed.state, &why);
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
-    if (a->json)
-        return print_json(&detailed, &detailed.state);
-    print_text(a, &detailed, &detailed.state);
-    return EXIT_DONE;
+    json_t *o = a->json ? state_json(&detailed, &detailed.state) : NULL;
+    if (!o)
+        print_text(a, &detailed, &detailed.state);
+    if (wanted.with_files)
+        e = state_files_tell(a, n->address, &wanted.files, o, &why);
+    if (e == ERR_OK)
+        return o ? admin_print_json(o) : EXIT_DONE;
+    json_decref(o);
+    return admin_fail(a, e, &why);
 }
 
-const struct admin_command command_state = {"state", "N [--log K]", "one node, with its last K log entries (10)", 1,
-                                            3,       run_state};
+const struct admin_command command_state = {
+    "state",
+    "N [--log K] [--files [PATH] [--limit K] [--after PLACE]]",
+    "one node, with its last K log entries (10), and the files that it knows of",
+    1,
+    8,
+    run_state};

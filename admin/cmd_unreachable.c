@@ -5,32 +5,43 @@
 
 #include "admin/cmd_node.h"
 
+static void add_id(struct wire_admin_nodes *to, uint32_t *ids, uint32_t id)
+{
+    for (unsigned i = 0; i < to->count; i++)
+        if (ids[i] == id)
+            return;
+    ids[to->count++] = id;
+}
+
 static int run_unreachable(struct admin *a, int argc, char **argv)
 {
-    uint32_t number, ids[LIMIT_NODES];
+    uint32_t number, id, ids[LIMIT_NODES];
     struct wire_admin_nodes from = {.ids = ids};
     if (!admin_parse_node(a, argv[0], &number))
         return EX_USAGE;
-    for (int i = 1; i < argc; i++)
-        if (!admin_parse_node(a, argv[i], &ids[from.count++]))
+    for (int i = 1; i < argc; i++) {
+        if (!admin_parse_node(a, argv[i], &id))
             return EX_USAGE;
+        add_id(&from, ids, id);
+    }
     struct survey s;
     struct err_text why = {""};
     enum err e = survey_take(a, &s, &why);
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
-    const struct survey_node *n = survey_find(&s, number, &why);
-    if (!n)
-        return admin_fail(a, ERR_NO_NODE, &why);
-    for (unsigned i = 0; i < from.count; i++)
-        if (!survey_find(&s, ids[i], &why))
-            return admin_fail(a, ERR_NO_NODE, &why);
-    struct slice answer;
-    e = admin_ask(a, n->address, METHOD_ADMIN_UNREACHABLE, wire_admin_nodes_encode(&from, &a->arena), a->timeout_ns,
-                  &answer, &why);
+    e = node_check_raft(&s, number, true, &why);
+    for (unsigned i = 0; e == ERR_OK && i < from.count; i++)
+        e = node_check_raft(&s, ids[i], false, &why);
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
-    return from.count ? admin_done(a, "node %u ignores raft messages from %u more nodes", n->id, from.count)
+    const struct survey_node *n = survey_find(&s, number, &why);
+    e = node_ask(a, n, METHOD_ADMIN_UNREACHABLE, wire_admin_nodes_encode(&from, &a->arena), &why);
+    if (e != ERR_OK)
+        return admin_fail(a, e, &why);
+    char list[LIMIT_NODES * 12] = "";
+    for (unsigned i = 0; i < from.count; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%u", i ? ", " : "", ids[i]);
+    return from.count ? admin_done(a, "node %u ignores raft messages from %s; surfctl heal ends it", n->id, list)
                       : admin_done(a, "node %u hears everybody", n->id);
 }
 

@@ -15,6 +15,13 @@ int admin_print_json(json_t *value)
     return written == 0 && fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+void admin_print_json_line(json_t *line)
+{
+    json_dumpf(line, stdout, JSON_COMPACT);
+    json_decref(line);
+    putchar('\n');
+}
+
 int admin_fail(struct admin *a, enum err e, const struct err_text *why)
 {
     const char *text = why->text[0] ? why->text : err_message(e);
@@ -80,45 +87,31 @@ const char *admin_text(struct admin *a, struct slice s)
     return text;
 }
 
-json_t *json_slice(struct slice s)
-{
-    json_t *text = json_stringn((const char *)s.data, s.size);
-    if (text)
-        return text;
-    char *clean = malloc(s.size + 1);
-    for (size_t i = 0; clean && i < s.size; i++)
-        clean[i] = s.data[i] >= 0x20 && s.data[i] < 0x7f ? (char)s.data[i] : '?';
-    text = clean ? json_stringn(clean, s.size) : json_null();
-    free(clean);
-    return text;
-}
-
-json_t *roles_json(uint32_t roles)
-{
-    json_t *list = json_array();
-    if (roles & WIRE_NODE_META)
-        json_array_append_new(list, json_string("meta"));
-    if (roles & WIRE_NODE_BLOCK)
-        json_array_append_new(list, json_string("block"));
-    return list;
-}
-
-json_t *json_hex(struct slice s)
-{
-    char text[129];
-    size_t size = s.size < 64 ? s.size : 64;
-    for (size_t i = 0; i < size; i++)
-        snprintf(text + 2 * i, 3, "%02x", s.data[i]);
-    return json_stringn(text, 2 * size);
-}
-
-bool admin_parse_node(struct admin *a, const char *text, uint32_t *ret)
+bool admin_parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *ret)
 {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != 0 || text[0] < '0' || text[0] > '9' || value == 0 || value > UINT32_MAX) {
-        (void)admin_usage(a, "%s: not a node id (a number from 1)", text);
+    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != 0 || value < low || value > high)
+        return false;
+    *ret = value;
+    return true;
+}
+
+bool admin_parse_option(struct admin *a, const char *option, const char *text, uint64_t low, uint64_t high,
+                        uint64_t *ret)
+{
+    if (text && admin_parse_number(text, low, high, ret))
+        return true;
+    (void)admin_usage(a, "%s %s: a number from %" PRIu64 " to %" PRIu64, option, text ? text : "", low, high);
+    return false;
+}
+
+bool admin_parse_node(struct admin *a, const char *text, uint32_t *ret)
+{
+    uint64_t value;
+    if (!admin_parse_number(text, 1, UINT32_MAX, &value)) {
+        (void)admin_usage(a, "%s: not a node id (a number from 1)", text[0] ? text : "nothing");
         return false;
     }
     *ret = (uint32_t)value;

@@ -28,15 +28,24 @@ struct slice slice_sub(struct slice s, size_t from, size_t size)
     return SLICE(s.data ? s.data + from : NULL, size);
 }
 
-void bytes_reserve(struct bytes *b, size_t more)
+static void reserve(struct bytes *b, size_t more, size_t at_least)
 {
     CHECK(more <= SIZE_MAX / 2 - b->size);
     size_t need = b->size + more;
     if (need <= b->capacity)
         return;
-    size_t capacity = MAX(b->capacity * 2, (size_t)64);
-    b->capacity = MAX(capacity, need);
+    b->capacity = MAX(at_least, need);
     b->data = mem_realloc(b->data, b->capacity);
+}
+
+void bytes_reserve(struct bytes *b, size_t more)
+{
+    reserve(b, more, MAX(b->capacity * 2, (size_t)64));
+}
+
+void bytes_reserve_exactly(struct bytes *b, size_t more)
+{
+    reserve(b, more, 0);
 }
 
 uint8_t *bytes_extend(struct bytes *b, size_t more)

@@ -29,6 +29,8 @@ struct bytes {
 };
 
 void bytes_reserve(struct bytes *b, size_t more); /* room for `more` bytes behind size */
+/* The same without reserve for more to come. */
+void bytes_reserve_exactly(struct bytes *b, size_t more);
 void bytes_append(struct bytes *b, struct slice s);
 uint8_t *bytes_extend(struct bytes *b, size_t more); /* grows size, returns the new uninitialised room */
 void bytes_clear(struct bytes *b);                   /* size 0, memory kept */

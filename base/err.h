@@ -52,6 +52,9 @@
     X(VERSION,        25, FINAL,   "file has another version than expected")              \
     X(SPLIT,          26, FINAL,   "command touches too many rows, split it")             \
     X(PARTIAL,        27, RETRY,   "a bounded part was done, repeat to go on")            \
+    X(WOULD_BLOCK,    30, FINAL,   "locked by another process")                           \
+    X(NOLCK,          31, FINAL,   "too many locks")                                      \
+    X(WRONG_TYPE,      33, FINAL,   "value is of another type")                            \
     /* consensus */                                                                       \
     X(NOT_LEADER,     40, LEADER,  "this node is not the leader")                         \
     X(NO_LEADER,      41, WAIT,    "the cluster has no leader now")                       \
@@ -59,7 +62,9 @@
     X(AGAIN,          43, RETRY,   "state changed meanwhile, try again")                  \
     X(BUSY_NOW,       44, WAIT,    "too many requests in flight")                         \
     X(NOT_POSSIBLE,   45, FINAL,   "not possible now")                                    \
+    X(NOT_DONE,       47, FINAL,   "not done: no majority of the nodes could be asked in time") \
     X(STALE_EPOCH,    46, RETRY,   "block epoch is too old, put the blocks again")        \
+    X(LEVEL,          48, FINAL,   "not supported by the cluster's level yet")            \
     /* sessions and identity */                                                           \
     X(SESSION_EXPIRED,60, GIVE_UP, "session has expired")                                 \
     X(SEQUENCE,       61, GIVE_UP, "request number outside the reply window")             \
@@ -67,6 +72,7 @@
     X(WRONG_CLUSTER,  63, GIVE_UP, "belongs to another cluster")                          \
     X(WRONG_NODE,     64, GIVE_UP, "belongs to another node")                             \
     X(NO_NODE,        65, FINAL,   "no such node")                                        \
+    X(DETACHED,       66, FINAL,   "the lease is over, what was kept is not believed")    \
     /* transport */                                                                       \
     X(UNREACHABLE,    80, LEADER,  "can't reach the node")                                \
     X(CLOSED,         81, LEADER,  "connection closed")                                   \

@@ -5,14 +5,19 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LOG_LINE_BYTES 2048
+#define SYSTEM_FACILITY_DAEMON (3 << 3)
 
 static atomic_int log_level = LOG_INFO;
 static pthread_mutex_t log_name_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_name[64] = "surf"; /* protected by log_name_lock */
+static int system_fd = -1;         /* with system_path: set before there are threads */
+static struct sockaddr_un system_path = {.sun_family = AF_UNIX};
 
 void log_set_level(enum log_level level)
 {
@@ -24,6 +29,29 @@ void log_set_name(const char *name)
     pthread_mutex_lock(&log_name_lock);
     snprintf(log_name, sizeof log_name, "%s", name);
     pthread_mutex_unlock(&log_name_lock);
+}
+
+void log_to_system(const char *path)
+{
+    snprintf(system_path.sun_path, sizeof system_path.sun_path, "%s", path);
+    system_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* In the form of RFC 3164. The address goes with each line, since log daemons are started anew. */
+static void send_to_system(enum log_level level, const char *text, int size)
+{
+    static const int severities[] = {7, 6, 4, 3};
+    char message[LOG_LINE_BYTES + 128], when[32];
+    time_t now = time(NULL);
+    struct tm parts;
+    strftime(when, sizeof when, "%b %e %H:%M:%S", localtime_r(&now, &parts));
+    pthread_mutex_lock(&log_name_lock);
+    int wrote = snprintf(message, sizeof message, "<%d>%s %s[%d]: %.*s", SYSTEM_FACILITY_DAEMON | severities[level],
+                         when, log_name, (int)getpid(), size, text);
+    pthread_mutex_unlock(&log_name_lock);
+    if (wrote > 0)
+        (void)!sendto(system_fd, message, (size_t)wrote, MSG_NOSIGNAL, (const struct sockaddr *)&system_path,
+                      sizeof system_path);
 }
 
 int log_enabled(enum log_level level)
@@ -50,7 +78,7 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     pthread_mutex_unlock(&log_name_lock);
     if (wrote > 0)
         at += (size_t)wrote < room - at ? (size_t)wrote : room - at - 1;
-    size_t message = at;
+    size_t message = at, tag = strlen(module) + 2, module_at = at > tag ? at - tag : 0;
     va_list args;
     va_start(args, format);
     wrote = vsnprintf(line + at, room - at, format, args);
@@ -60,6 +88,10 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     for (size_t i = message; i < at; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
+    if (system_fd >= 0) {
+        send_to_system(level, line + module_at, (int)(at - module_at));
+        return;
+    }
     line[at++] = '\n';
     if (write(STDERR_FILENO, line, at) < 0)
         return; /* nowhere to say so */

@@ -3,6 +3,7 @@
  * a time is chosen while the program runs. */
 #pragma once
 
+/* LEVEL_NEXT is no bug: a program that knows one level more than this one. */
 #define PLANT_LIST(X)                                                                                                  \
     X(RAFT_VOTE_BEFORE_SYNC)                                                                                           \
     X(RAFT_COMMIT_OLD_TERM)                                                                                            \
@@ -23,8 +24,36 @@
     X(META_WINDOW_OFF_BY_ONE)                                                                                          \
     X(META_NONDETERMINISTIC)                                                                                           \
     X(META_SNAPSHOT_STALE_KEY)                                                                                         \
+    X(LEVEL_NEXT)                                                                                                      \
+    X(LEVEL_RAISED_EARLY)                                                                                              \
+    X(LEVEL_PASSED_OVER)                                                                                               \
+    X(LEVEL_NOT_HEEDED)                                                                                                \
     X(REPLICA_REPLY_BEFORE_COMMIT)                                                                                     \
-    X(RAFTLOG_HARD_NOT_SYNCED)
+    X(RAFTLOG_HARD_NOT_SYNCED)                                                                                         \
+    X(RAFTLOG_ENTRIES_NOT_SYNCED)                                                                                      \
+    X(RAFTLOG_TRUNCATION_NOT_SYNCED)                                                                                   \
+    X(RAFTLOG_RESET_NOT_SYNCED)                                                                                        \
+    X(DURABILITY_TERMS_MIXED)                                                                                          \
+    X(DURABILITY_ACK_BEFORE_SYNC)                                                                                      \
+    X(DURABILITY_NOT_GATHERED)                                                                                         \
+    X(DURABILITY_READ_PASSES)                                                                                          \
+    X(KNOWN_HEEDS_NOTHING)                                                                                             \
+    X(COLLECT_NO_RECHECK)                                                                                              \
+    X(COLLECT_HAS_IS_NO_TOUCH)                                                                                         \
+    X(COLLECT_LIMIT_OFF_BY_ONE)                                                                                        \
+    X(COLLECT_RESTART_FORGETS)                                                                                         \
+    X(COLLECT_STALE_COMMIT)                                                                                            \
+    X(COLLECT_STRAY_TOUCHED)                                                                                           \
+    X(COLLECT_STALE_REWRITE)                                                                                           \
+    X(META_REWRITE_BLIND)                                                                                              \
+    X(REPAIR_STRAY_BY_ANY_MAP)                                                                                         \
+    X(REPAIR_STRAY_OWNER_LACKS_IT)                                                                                     \
+    X(REPAIR_SURE_IS_UNREAD)                                                                                           \
+    X(REPAIR_SURE_IS_UNSYNCED)                                                                                         \
+    X(REPAIR_MARK_FORGOTTEN)                                                                                           \
+    X(REPAIR_MAP_IN_THE_MIDDLE)                                                                                        \
+    X(REPAIR_HEALS_FROM_BAD)                                                                                           \
+    X(REPAIR_PUT_IS_UNREAD)
 
 enum plant {
     PLANT_NONE,

@@ -80,6 +80,14 @@ static void do_stat(const char *directory, long i)
     must(stat(path, &st) == 0, "stat", path);
 }
 
+static void do_absent(const char *directory, long i)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    path_of(path, sizeof path, directory, "absent", i);
+    must(stat(path, &st) != 0 && errno == ENOENT, "stat", path);
+}
+
 static void do_unlink(const char *directory, long i)
 {
     char path[PATH_MAX];
@@ -144,6 +152,17 @@ static void do_list(const char *directory, long i)
     closedir(d);
 }
 
+/* ls: names only. */
+static void do_names(const char *directory, long i)
+{
+    (void)i;
+    DIR *d = opendir(directory);
+    must(d != NULL, "opendir", directory);
+    while (readdir(d))
+        continue;
+    closedir(d);
+}
+
 static void do_stream_write(const char *directory, long count)
 {
     char path[PATH_MAX];
@@ -184,6 +203,8 @@ static const struct workload {
     {"tree-read", do_tree_read, NULL, 1},
     {"append", do_append, NULL, 1},
     {"list", do_list, NULL, 1},
+    {"absent", do_absent, NULL, 1},
+    {"names", do_names, NULL, 1},
     {"stream-write", NULL, do_stream_write, STREAM_CHUNK},
     {"stream-read", NULL, do_stream_read, STREAM_CHUNK},
 };

@@ -1,5 +1,7 @@
 #include "blockstore/placement.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/limits.h"
 
@@ -45,6 +47,47 @@ static bool score_above(const struct score *a, const struct score *b)
     return left != right ? left > right : a->id < b->id;
 }
 
+uint64_t placement_zone(const char *name)
+{
+    if (!name[0])
+        return 0;
+    uint64_t zone = checksum64(slice_str(name), 0);
+    return zone ? zone : 1;
+}
+
+/* How many of its zone stand before it. */
+static unsigned rank_of(const struct placement_server *servers, const unsigned *order, unsigned at)
+{
+    const struct placement_server *s = &servers[order[at]];
+    if (s->last)
+        return LIMIT_BLOCK_SERVERS;
+    unsigned rank = 0;
+    for (unsigned i = 0; i < at && s->zone != 0; i++)
+        rank += servers[order[i]].zone == s->zone && !servers[order[i]].last;
+    return rank;
+}
+
+static void order_by_rank(const struct placement_server *servers, unsigned count, unsigned *order)
+{
+    unsigned ranks[LIMIT_BLOCK_SERVERS], sorted[LIMIT_BLOCK_SERVERS], sorted_count = 0;
+    for (unsigned i = 0; i < count; i++)
+        ranks[i] = rank_of(servers, order, i);
+    for (unsigned rank = 0; sorted_count < count; rank++)
+        for (unsigned i = 0; i < count; i++)
+            if (ranks[i] == rank)
+                sorted[sorted_count++] = order[i];
+    memcpy(order, sorted, count * sizeof *order);
+}
+
+uint64_t placement_owners(const struct placement_server *servers, unsigned count, const unsigned *order,
+                          unsigned replicas)
+{
+    uint64_t set = 0;
+    for (unsigned i = 0; i < count && i < replicas && !servers[order[i]].last; i++)
+        set |= UINT64_C(1) << order[i];
+    return set;
+}
+
 void placement_order(const struct placement_server *servers, unsigned count, const struct sha256 *block,
                      unsigned *ret_order)
 {
@@ -60,4 +103,9 @@ void placement_order(const struct placement_server *servers, unsigned count, con
         scores[at] = mine;
         ret_order[at] = i;
     }
+    for (unsigned i = 0; i < count; i++)
+        if (servers[i].zone != 0 || servers[i].last) {
+            order_by_rank(servers, count, ret_order);
+            return;
+        }
 }

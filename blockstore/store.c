@@ -1,6 +1,6 @@
-#include "blockstore/store.h"
+#include "blockstore/store_internal.h"
 
-#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,43 +10,25 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "base/rocks.h"
-#include "blockstore/barrier.h"
+#include "blockstore/direct.h"
 
 #define LOG_MODULE "blockstore"
 #include "base/log.h"
 
-#define KEY_SIZE (1 + SHA256_SIZE)
-#define KEY_BYTES 'b'
-#define KEY_PRESENT 'p'
 #define MIN_BLOB_BYTES 512u
 #define BLOB_FILE_BYTES (256u * MIB)
 #define OPEN_FILES_MAX 256
 #define DEFAULT_WRITE_BUFFER (32u * MIB)
-#define DEFAULT_CACHE (8u * MIB)
+#define DEFAULT_CACHE (32u * MIB) /* the filters of 13 million blocks */
 
-struct block_store {
-    rocksdb_t *db;
-    rocksdb_options_t *options;
-    rocksdb_block_based_table_options_t *table;
-    rocksdb_cache_t *cache;
-    rocksdb_writeoptions_t *write_durable, *write_logged, *write_unlogged;
-    rocksdb_readoptions_t *read_rows, *read_bytes;
-    rocksdb_flushoptions_t *flush;
-    char *path;
-    uint64_t boot_id;
-
-    struct barrier barrier;
-    uint64_t background_errors; /* seen so far; used by one barrier run at a time */
-    atomic_int failed;          /* enum err: the disk's error that ended writing, or ERR_OK */
-};
-
-static void key_of(uint8_t key[KEY_SIZE], char kind, const struct sha256 *id)
+void store_key(uint8_t key[KEY_SIZE], char kind, const struct sha256 *id)
 {
     key[0] = (uint8_t)kind;
     memcpy(key + 1, id->bytes, SHA256_SIZE);
 }
 
-static rocksdb_options_t *store_options(const struct block_store_options *o, rocksdb_block_based_table_options_t *table)
+static rocksdb_options_t *store_options(const char *path, const struct block_store_options *o,
+                                        rocksdb_block_based_table_options_t *table)
 {
     rocksdb_options_t *r = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(r, 1);
@@ -61,11 +43,14 @@ static rocksdb_options_t *store_options(const struct block_store_options *o, roc
     rocksdb_options_set_keep_log_file_num(r, 2);
     rocksdb_options_set_max_total_wal_size(r, 64 * MIB);
     rocksdb_options_set_bytes_per_sync(r, MIB);
+    /* Blocks are written once more when the memtable is full. The page cache would only cost the copy into it, which
+     * was half of a node's time while blocks were put (docs/PERFORMANCE.md), and what was in it before. */
+    rocksdb_options_set_use_direct_io_for_flush_and_compaction(r, direct_is_possible(path));
     rocksdb_options_set_enable_blob_files(r, 1);
     rocksdb_options_set_min_blob_size(r, MIN_BLOB_BYTES);
     rocksdb_options_set_blob_file_size(r, BLOB_FILE_BYTES);
     rocksdb_options_set_blob_compression_type(r, rocksdb_no_compression);
-    rocksdb_options_set_enable_blob_gc(r, 0);
+    rocksdb_options_set_enable_blob_gc(r, 0); /* every compaction would copy blocks: block_store_compact chooses when */
     rocksdb_options_set_block_based_table_factory(r, table);
     return r;
 }
@@ -76,6 +61,9 @@ enum err block_store_open(const char *path, const struct block_store_options *op
     struct block_store *s = MEM_NEW(struct block_store);
     s->path = mem_strdup(path);
     barrier_init(&s->barrier);
+    touch_init(&s->touches);
+    CHECK(pthread_mutex_init(&s->touch_lock, NULL) == 0 && pthread_mutex_init(&s->collect_lock, NULL) == 0);
+    CHECK(pthread_cond_init(&s->left, NULL) == 0);
     do
         random_bytes(&s->boot_id, sizeof s->boot_id);
     while (s->boot_id == 0);
@@ -85,7 +73,12 @@ enum err block_store_open(const char *path, const struct block_store_options *op
     rocksdb_block_based_options_set_block_cache(s->table, s->cache);
     rocksdb_block_based_options_set_filter_policy(s->table, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(s->table, 1);
-    s->options = store_options(options, s->table);
+    /* In parts of a few KiB: a whole filter is as large as the cache when there are many blocks, and would be read for
+     * each of them that is put or asked for. */
+    rocksdb_block_based_options_set_index_type(s->table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(s->table, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(s->table, 1);
+    s->options = store_options(path, options, s->table);
     s->write_durable = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(s->write_durable, 1);
     s->write_logged = rocksdb_writeoptions_create();
@@ -131,6 +124,10 @@ void block_store_close(struct block_store *s)
     rocksdb_block_based_options_destroy(s->table);
     rocksdb_cache_destroy(s->cache);
     barrier_close(&s->barrier);
+    pthread_cond_destroy(&s->left);
+    pthread_mutex_destroy(&s->collect_lock);
+    pthread_mutex_destroy(&s->touch_lock);
+    touch_close(&s->touches);
     free(s->path);
     free(s);
 }
@@ -143,22 +140,43 @@ static enum err read_result(char *message, const char *what)
     return gone ? ERR_CORRUPT : e;
 }
 
+#define PRESENT_PLAIN_BYTES 4u      /* the size; the bytes are stored as they are */
+#define PRESENT_COMPRESSED_BYTES 9u /* the size, the codec, the size as stored */
+
+static enum err present_decode(const uint8_t *row, size_t size, struct store_present *ret)
+{
+    *ret = (struct store_present){.there = true};
+    if (size != PRESENT_PLAIN_BYTES && size != PRESENT_COMPRESSED_BYTES)
+        return ERR_CORRUPT;
+    ret->size = ret->stored_size = get_u32be(row);
+    if (size == PRESENT_PLAIN_BYTES)
+        return ERR_OK;
+    ret->codec = (enum codec)row[4];
+    ret->stored_size = get_u32be(row + 5);
+    return row[4] <= CODEC_LAST ? ERR_OK : ERR_CORRUPT;
+}
+
 /* Is the block there? Its row is read with a check, so the answer can be relied on. */
-static enum err present(struct block_store *s, const struct sha256 *id, bool *ret)
+enum err store_present(struct block_store *s, const struct sha256 *id, struct store_present *ret)
 {
     uint8_t key[KEY_SIZE];
-    key_of(key, KEY_PRESENT, id);
+    store_key(key, KEY_PRESENT, id);
     char *message = NULL;
     rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read_rows, (const char *)key, sizeof key, &message);
     TRY(read_result(message, "block presence"));
-    *ret = value != NULL;
+    *ret = (struct store_present){.there = false};
+    if (!value)
+        return ERR_OK;
+    size_t size = 0;
+    const char *row = rocksdb_pinnableslice_value(value, &size);
+    enum err e = present_decode((const uint8_t *)row, size, ret);
     rocksdb_pinnableslice_destroy(value);
-    return ERR_OK;
+    return e;
 }
 
 /* A disk that failed to write is not trusted again before a restart: after a failed sync the kernel drops what it could
  * not write, and the next sync succeeds. Only a full disk may recover. */
-static enum err settle(struct block_store *s, enum err e)
+enum err store_settle(struct block_store *s, enum err e)
 {
     if (e == ERR_OK || e == ERR_NOSPC)
         return e;
@@ -167,17 +185,25 @@ static enum err settle(struct block_store *s, enum err e)
     return e;
 }
 
-static void add_rows(rocksdb_writebatch_t *batch, const struct sha256 *id, struct slice data)
+/* scratch: for what is compressed. Gives the size as stored. */
+static size_t add_rows(rocksdb_writebatch_t *batch, const struct sha256 *id, struct slice data, struct bytes *scratch)
 {
-    uint8_t key[KEY_SIZE], size[4];
-    key_of(key, KEY_PRESENT, id); /* first: the batch is one growing string, and the large part should grow it last */
-    put_u32be(size, (uint32_t)data.size);
-    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)size, sizeof size);
-    key_of(key, KEY_BYTES, id);
-    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)data.data, data.size);
+    uint8_t key[KEY_SIZE], row[PRESENT_COMPRESSED_BYTES];
+    enum codec codec = codec_encode(data, scratch);
+    struct slice stored = codec == CODEC_NONE ? data : bytes_slice(scratch);
+    store_key(key, KEY_PRESENT,
+              id); /* first: the batch is one growing string, and the large part should grow it last */
+    put_u32be(row, (uint32_t)data.size);
+    row[4] = (uint8_t)codec;
+    put_u32be(row + 5, (uint32_t)stored.size);
+    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)row,
+                           codec == CODEC_NONE ? PRESENT_PLAIN_BYTES : PRESENT_COMPRESSED_BYTES);
+    store_key(key, KEY_BYTES, id);
+    rocksdb_writebatch_put(batch, (const char *)key, sizeof key, (const char *)stored.data, stored.size);
+    return stored.size;
 }
 
-static enum err write_batch(struct block_store *s, rocksdb_writebatch_t *batch, uint64_t bytes, bool durable)
+enum err store_write(struct block_store *s, rocksdb_writebatch_t *batch, uint64_t bytes, bool durable)
 {
     TRY((enum err)atomic_load(&s->failed));
     char *message = NULL;
@@ -188,7 +214,7 @@ static enum err write_batch(struct block_store *s, rocksdb_writebatch_t *batch, 
         rocksdb_write(s->db, logged ? s->write_logged : s->write_unlogged, batch, &message);
         barrier_put_end(&s->barrier, logged);
     }
-    return settle(s, rocks_result(message, "block put", NULL));
+    return store_settle(s, rocks_result(message, "block put", NULL));
 }
 
 static enum err check_block(const struct sha256 *id, struct slice data)
@@ -202,20 +228,65 @@ static enum err check_block(const struct sha256 *id, struct slice data)
     return sha256_equal(&actual, id) ? ERR_OK : ERR_CORRUPT;
 }
 
-/* Adds the blocks that are to be written: those that aren't there, or with `again` those that are. */
-static enum err add_blocks(struct block_store *s, rocksdb_writebatch_t *batch, const struct sha256 *ids,
-                           const struct slice *datas, unsigned count, bool again, uint64_t *ret_bytes)
+/* As `present`; but a row that can't be read counts as absent. It may lie in a damaged file for ever: whoever asks what
+ * is missing is to send the block again, and the new row is found before the old one. */
+static enum err readable(struct block_store *s, const struct sha256 *id, bool *ret)
 {
-    uint64_t bytes = 0;
+    struct store_present row;
+    enum err e = store_present(s, id, &row);
+    if (e != ERR_OK && e != ERR_CORRUPT)
+        return e;
+    *ret = e == ERR_OK && row.there;
+    return ERR_OK;
+}
+
+void store_count_net(struct block_store *s, int64_t bytes, int64_t stored_bytes)
+{
+    atomic_fetch_add_explicit(&s->net_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->net_stored_bytes, stored_bytes, memory_order_relaxed);
+}
+
+struct added {
+    uint64_t bytes, stored_bytes; /* of blocks that were not there */
+    uint64_t again_bytes;         /* as stored: of those that were */
+};
+
+/* Adds the blocks that aren't there. One that is there is read: who puts it has its bytes in his hands and keeps them
+ * no longer, perhaps to replace what can't be read any more, so the word that it is here must not rest on a copy that
+ * has gone bad. Reading it costs no more than writing it would. */
+static enum err add_missing(struct block_store *s, rocksdb_writebatch_t *batch, const struct sha256 *ids,
+                            const struct slice *datas, unsigned count, struct added *added)
+{
+    _cleanup_(bytes_free) struct bytes scratch = {0}, here = {0};
     for (unsigned i = 0; i < count; i++) {
         bool there = false;
-        TRY(present(s, &ids[i], &there));
-        if (there != again)
+        TRY(readable(s, &ids[i], &there));
+        if (there && block_store_get(s, &ids[i], &here) == ERR_OK && slice_equal(bytes_slice(&here), datas[i]))
             continue;
-        add_rows(batch, &ids[i], datas[i]);
-        bytes += datas[i].size;
+        size_t stored = add_rows(batch, &ids[i], datas[i], &scratch);
+        if (there) {
+            char hex[65];
+            sha256_hex(&ids[i], hex);
+            log_warn("block %s: the copy here is bad, and is replaced by one that was put", hex);
+            added->again_bytes += stored;
+        } else {
+            added->bytes += datas[i].size;
+            added->stored_bytes += stored;
+        }
     }
-    *ret_bytes = bytes;
+    return ERR_OK;
+}
+
+static enum err add_present(struct block_store *s, rocksdb_writebatch_t *batch, const struct sha256 *ids,
+                            const struct slice *datas, unsigned count, struct added *added)
+{
+    _cleanup_(bytes_free) struct bytes scratch = {0};
+    for (unsigned i = 0; i < count; i++) {
+        bool there = false;
+        TRY(readable(s, &ids[i], &there));
+        if (there)
+            added->again_bytes += add_rows(batch, &ids[i], datas[i], &scratch);
+    }
     return ERR_OK;
 }
 
@@ -225,13 +296,15 @@ enum err block_store_put_many(struct block_store *s, const struct sha256 *ids, c
     for (unsigned i = 0; i < count; i++)
         TRY(check_block(&ids[i], datas[i]));
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    uint64_t bytes = 0, more = 0;
-    enum err e = add_blocks(s, batch, ids, datas, count, false, &bytes);
+    struct added added = {0};
+    enum err e = add_missing(s, batch, ids, datas, count, &added);
     /* A block that is there may be a bulk put's that no sync covers yet. The order matters: first seen, then asked. */
     if (e == ERR_OK && durable && rocksdb_writebatch_count(batch) < (int)(2 * count) && !barrier_is_clean(&s->barrier))
-        e = add_blocks(s, batch, ids, datas, count, true, &more);
-    if (e == ERR_OK && bytes + more > 0)
-        e = write_batch(s, batch, bytes + more, durable);
+        e = add_present(s, batch, ids, datas, count, &added);
+    if (e == ERR_OK && rocksdb_writebatch_count(batch) > 0)
+        e = store_write(s, batch, added.stored_bytes + added.again_bytes, durable);
+    if (e == ERR_OK)
+        store_count_net(s, (int64_t)added.bytes, (int64_t)added.stored_bytes);
     rocksdb_writebatch_destroy(batch);
     return e;
 }
@@ -241,28 +314,35 @@ enum err block_store_put(struct block_store *s, const struct sha256 *id, struct 
     return block_store_put_many(s, id, &data, 1, durable);
 }
 
+enum err block_store_replace(struct block_store *s, const struct sha256 *id, struct slice data)
+{
+    TRY(check_block(id, data));
+    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
+    _cleanup_(bytes_free) struct bytes scratch = {0};
+    size_t stored_size = add_rows(batch, id, data, &scratch);
+    enum err e = store_write(s, batch, stored_size, true);
+    rocksdb_writebatch_destroy(batch);
+    return e;
+}
+
 enum err block_store_get(struct block_store *s, const struct sha256 *id, struct bytes *ret)
 {
-    bool there = false;
-    TRY(present(s, id, &there));
-    if (!there)
+    struct store_present row;
+    TRY(store_present(s, id, &row));
+    if (!row.there)
         return ERR_NOT_FOUND;
     uint8_t key[KEY_SIZE];
-    key_of(key, KEY_BYTES, id);
+    store_key(key, KEY_BYTES, id);
     char *message = NULL;
     rocksdb_pinnableslice_t *value = rocksdb_get_pinned(s->db, s->read_bytes, (const char *)key, sizeof key, &message);
     TRY(read_result(message, "block get"));
     if (!value) { /* deleted in between, or lost */
-        TRY(present(s, id, &there));
-        return there ? ERR_CORRUPT : ERR_NOT_FOUND;
+        TRY(store_present(s, id, &row));
+        return row.there ? ERR_CORRUPT : ERR_NOT_FOUND;
     }
     size_t size = 0;
     const char *data = rocksdb_pinnableslice_value(value, &size);
-    enum err e = size <= LIMIT_BLOCK_BYTES ? ERR_OK : ERR_CORRUPT;
-    if (e == ERR_OK) {
-        bytes_clear(ret);
-        bytes_append(ret, SLICE(data, size));
-    }
+    enum err e = codec_decode(row.codec, SLICE(data, size), row.size, ret);
     rocksdb_pinnableslice_destroy(value);
     return e;
 }
@@ -270,34 +350,23 @@ enum err block_store_get(struct block_store *s, const struct sha256 *id, struct 
 enum err block_store_has(struct block_store *s, const struct sha256 *ids, unsigned count, bool *ret_present)
 {
     for (unsigned i = 0; i < count; i++)
-        TRY(present(s, &ids[i], &ret_present[i]));
+        TRY(readable(s, &ids[i], &ret_present[i]));
     return ERR_OK;
+}
+
+enum err block_store_get_verified(struct block_store *s, const struct sha256 *id, struct bytes *ret)
+{
+    TRY(block_store_get(s, id, ret));
+    return check_block(id, bytes_slice(ret)) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
 enum err block_store_verify(struct block_store *s, const struct sha256 *id)
 {
-    struct bytes data = {0};
-    enum err e = block_store_get(s, id, &data);
-    if (e == ERR_OK)
-        e = check_block(id, bytes_slice(&data)) == ERR_OK ? ERR_OK : ERR_CORRUPT;
-    bytes_free(&data);
-    return e;
+    _cleanup_(bytes_free) struct bytes data = {0};
+    return block_store_get_verified(s, id, &data);
 }
 
-enum err block_store_delete(struct block_store *s, const struct sha256 *id)
-{
-    uint8_t key[KEY_SIZE];
-    rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-    key_of(key, KEY_BYTES, id);
-    rocksdb_writebatch_delete(batch, (const char *)key, sizeof key);
-    key_of(key, KEY_PRESENT, id);
-    rocksdb_writebatch_delete(batch, (const char *)key, sizeof key);
-    enum err e = write_batch(s, batch, 0, false);
-    rocksdb_writebatch_destroy(batch);
-    return e;
-}
-
-static uint64_t property(struct block_store *s, const char *name)
+uint64_t store_property(struct block_store *s, const char *name)
 {
     uint64_t value = 0;
     return rocksdb_property_int(s->db, name, &value) == 0 ? value : 0;
@@ -310,12 +379,12 @@ static enum err barrier_run(void *arg, bool flush)
     char *message = NULL;
     /* A flush in the background that failed may have left RocksDB without what the log's sync would promise: the flush
      * in the foreground says whether it still is so. */
-    uint64_t errors = property(s, "rocksdb.background-errors");
+    uint64_t errors = store_property(s, "rocksdb.background-errors");
     if (flush || errors != s->background_errors)
         rocksdb_flush(s->db, s->flush, &message);
     else
         rocksdb_flush_wal(s->db, 1, &message);
-    enum err e = settle(s, rocks_result(message, "block sync", NULL));
+    enum err e = store_settle(s, rocks_result(message, "block sync", NULL));
     if (e == ERR_OK)
         s->background_errors = errors;
     return e;
@@ -332,7 +401,7 @@ enum err block_store_inventory(struct block_store *s, const struct sha256 *after
 {
     struct sha256 first = {{0}};
     uint8_t key[KEY_SIZE];
-    key_of(key, KEY_PRESENT, after ? after : &first);
+    store_key(key, KEY_PRESENT, after ? after : &first);
     rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, s->read_rows);
     unsigned count = 0;
     for (rocksdb_iter_seek(it, (const char *)key, sizeof key); rocksdb_iter_valid(it) && count < max;
@@ -348,17 +417,40 @@ enum err block_store_inventory(struct block_store *s, const struct sha256 *after
     char *message = NULL;
     rocksdb_iter_get_error(it, &message);
     rocksdb_iter_destroy(it);
-    TRY(read_result(message, "block inventory"));
+    enum err e = read_result(message, "block inventory");
+    /* What was found before the damage is of use; who goes on behind it meets the damage at once. */
+    if (e != ERR_OK && count == 0)
+        return e;
     *ret_count = count;
     return ERR_OK;
+}
+
+void block_store_measure(struct block_store *s, const struct sha256 *ids, unsigned count, uint64_t *ret_bytes,
+                         uint64_t *ret_stored_bytes)
+{
+    *ret_bytes = *ret_stored_bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct store_present row;
+        if (store_present(s, &ids[i], &row) != ERR_OK || !row.there)
+            continue;
+        *ret_bytes += row.size;
+        *ret_stored_bytes += row.stored_size;
+    }
+}
+
+void block_store_net(struct block_store *s, int64_t *ret_bytes, int64_t *ret_stored_bytes)
+{
+    *ret_bytes = atomic_load_explicit(&s->net_bytes, memory_order_relaxed);
+    *ret_stored_bytes = atomic_load_explicit(&s->net_stored_bytes, memory_order_relaxed);
 }
 
 void block_store_stat(struct block_store *s, struct block_store_stat *ret)
 {
     *ret = (struct block_store_stat){0};
-    ret->blocks = property(s, "rocksdb.estimate-num-keys") / 2;
-    ret->block_bytes = property(s, "rocksdb.live-blob-file-size") + property(s, "rocksdb.live-sst-files-size") +
-                       property(s, "rocksdb.cur-size-all-mem-tables");
+    ret->blocks = store_property(s, "rocksdb.estimate-num-keys") / 2;
+    ret->block_bytes = store_property(s, "rocksdb.live-blob-file-size") +
+                       store_property(s, "rocksdb.live-sst-files-size") +
+                       store_property(s, "rocksdb.cur-size-all-mem-tables");
     struct statvfs disk;
     if (statvfs(s->path, &disk) == 0) {
         ret->disk_total = (uint64_t)disk.f_blocks * disk.f_frsize;

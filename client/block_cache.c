@@ -10,6 +10,14 @@
 #include "base/mem.h"
 #include "client/moment.h"
 
+#define LOG_MODULE "cache"
+#include "base/log.h"
+
+/* What was just written goes to the disk only if it is a good part of a file: pages of databases are written again
+ * soon.
+ */
+#define KEPT_AS_WRITTEN_BYTES (128u * KIB)
+
 struct entry {
     struct list_node node; /* in lru, newest first; out while it is fetched */
     struct sha256 id;
@@ -18,6 +26,7 @@ struct entry {
 
 struct block_cache {
     struct block_client *blocks;
+    struct disk_cache *disk;
     pthread_mutex_t lock; /* protects the rest */
     pthread_cond_t fetched;
     struct map_bytes entries; /* by id */
@@ -26,18 +35,15 @@ struct block_cache {
     uint64_t hits, misses;
 };
 
-struct block_cache *block_cache_new(struct block_client *blocks, size_t limit_bytes)
+struct block_cache *block_cache_new(struct block_client *blocks, struct disk_cache *disk, size_t limit_bytes)
 {
     struct block_cache *c = MEM_NEW(struct block_cache);
     c->blocks = blocks;
+    c->disk = disk;
     c->limit_bytes = limit_bytes;
     list_init(&c->lru);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->fetched, &attr);
-    pthread_condattr_destroy(&attr);
+    moment_cond_init(&c->fetched);
     return c;
 }
 
@@ -89,6 +95,18 @@ static struct entry *add(struct block_cache *c, const struct sha256 *id)
     return e;
 }
 
+static enum err fetch(struct block_cache *c, const struct sha256 *id, struct rpc_cancel *cancel,
+                      struct block_buffer **ret)
+{
+    *ret = c->disk ? disk_cache_get(c->disk, id) : NULL;
+    if (*ret)
+        return ERR_OK;
+    TRY(block_client_get(c->blocks, id, cancel, ret));
+    if (c->disk)
+        disk_cache_put(c->disk, *ret);
+    return ERR_OK;
+}
+
 enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct rpc_cancel *cancel,
                          struct block_buffer **ret)
 {
@@ -114,8 +132,8 @@ enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct 
     c->misses++;
     struct entry *mine = add(c, id);
     pthread_mutex_unlock(&c->lock);
-    struct block_buffer *block = NULL;
-    enum err e = block_client_get(c->blocks, id, cancel, &block);
+    struct block_buffer *block;
+    enum err e = fetch(c, id, cancel, &block);
     pthread_mutex_lock(&c->lock);
     if (e != ERR_OK)
         drop(c, mine); /* those who waited try themselves */
@@ -128,13 +146,101 @@ enum err block_cache_get(struct block_cache *c, const struct sha256 *id, struct 
     return e;
 }
 
+/* Blocks that one thread fetches together. */
+struct fetching {
+    struct block_cache *cache;
+    struct sha256 ids[LIMIT_BLOCKS_PER_FRAME];
+    struct entry *entries[LIMIT_BLOCKS_PER_FRAME]; /* NULL: it has come */
+    unsigned count;
+};
+
+static void fill_fetched(struct fetching *f, size_t index, struct block_buffer *block)
+{
+    struct block_cache *c = f->cache;
+    pthread_mutex_lock(&c->lock);
+    fill(c, f->entries[index], block);
+    f->entries[index] = NULL;
+    pthread_cond_broadcast(&c->fetched);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void take_fetched(void *context, size_t index, struct block_buffer *block)
+{
+    struct fetching *f = context;
+    fill_fetched(f, index, block);
+    if (f->cache->disk)
+        disk_cache_put(f->cache->disk, block);
+}
+
+/* What the disk has leaves the list. */
+static void fetch_from_disk(struct fetching *f)
+{
+    unsigned kept = 0;
+    for (unsigned n = 0; n < f->count; n++) {
+        struct block_buffer *block = disk_cache_get(f->cache->disk, &f->ids[n]);
+        if (block) {
+            fill_fetched(f, n, block);
+            block_buffer_unref(block);
+            continue;
+        }
+        f->ids[kept] = f->ids[n];
+        f->entries[kept++] = f->entries[n];
+    }
+    f->count = kept;
+}
+
+void block_cache_fetch(struct block_cache *c, const struct sha256 *ids, unsigned count, struct rpc_cancel *cancel)
+{
+    CHECK(count <= LIMIT_BLOCKS_PER_FRAME);
+    struct fetching *f = NULL;
+    pthread_mutex_lock(&c->lock);
+    for (unsigned n = 0; n < count; n++) {
+        if (map_bytes_get(&c->entries, SLICE(ids[n].bytes, SHA256_SIZE)))
+            continue;
+        if (!f)
+            f = MEM_NEW(struct fetching);
+        f->cache = c;
+        f->ids[f->count] = ids[n];
+        f->entries[f->count++] = add(c, &ids[n]);
+        c->misses++;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (!f)
+        return;
+    if (c->disk)
+        fetch_from_disk(f);
+    /* Of several none waits for long: who needs one of them would wait for the others as well. */
+    enum err e = f->count == 1 ? block_client_get_many(c->blocks, f->ids, 1, cancel, take_fetched, f)
+                               : block_client_get_together(c->blocks, f->ids, f->count, cancel, take_fetched, f);
+    if (e != ERR_OK)
+        log_debug("blocks that were to be fetched: %s", err_message(e));
+    pthread_mutex_lock(&c->lock);
+    for (unsigned n = 0; n < f->count; n++)
+        if (f->entries[n])
+            drop(c, f->entries[n]); /* those who waited try themselves */
+    pthread_cond_broadcast(&c->fetched);
+    pthread_mutex_unlock(&c->lock);
+    free(f);
+}
+
 void block_cache_insert(struct block_cache *c, struct block_buffer *block)
 {
+    if (c->disk && block->data.size >= KEPT_AS_WRITTEN_BYTES)
+        disk_cache_put(c->disk, block);
     pthread_mutex_lock(&c->lock);
     /* One that is being fetched is left to its fetcher. */
     if (!map_bytes_get(&c->entries, SLICE(block->id.bytes, SHA256_SIZE)))
         fill(c, add(c, &block->id), block);
     pthread_mutex_unlock(&c->lock);
+}
+
+struct block_buffer *block_cache_peek(struct block_cache *c, const struct sha256 *id)
+{
+    pthread_mutex_lock(&c->lock);
+    const struct entry *e = map_bytes_get(&c->entries, SLICE(id->bytes, SHA256_SIZE));
+    struct block_buffer *block = e && e->block ? block_buffer_ref(e->block) : NULL;
+    pthread_mutex_unlock(&c->lock);
+    return block;
 }
 
 bool block_cache_has(struct block_cache *c, const struct sha256 *id)

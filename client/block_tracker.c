@@ -71,6 +71,15 @@ static void note_copy(struct tracked *b, struct block_server *server, uint64_t b
     pthread_mutex_unlock(&b->lock);
 }
 
+/* One of those that have it is to be told that not all owners do. */
+static void owe_short(struct tracked *b)
+{
+    pthread_mutex_lock(&b->lock);
+    if (b->copy_count > 0)
+        atomic_store(&b->copies[0].server->short_owed, true);
+    pthread_mutex_unlock(&b->lock);
+}
+
 /* A put that finishes after its caller went on. */
 struct late {
     struct tracked *block;
@@ -83,6 +92,8 @@ static void on_late(void *context, enum err status, struct slice message)
     uint64_t boot_id;
     if (block_put_ended(l->server, l->block->block->data.size, status, message, &boot_id) == ERR_OK)
         note_copy(l->block, l->server, boot_id);
+    else
+        owe_short(l->block);
     tracked_unref(l->block);
     atomic_fetch_sub(l->server->left, 1);
     free(l);
@@ -98,16 +109,16 @@ static void finish_late(struct tracked *b, struct block_server *server, struct r
     rpc_call_abandon(call, on_late, l);
 }
 
-static enum err put_once(struct tracked *b, struct block_route *route, struct rpc_cancel *cancel)
+static enum err put_once(struct tracked *b, struct block_route *route, uint64_t epoch, struct rpc_cancel *cancel)
 {
     struct rpc_call *calls[LIMIT_BLOCK_SERVERS] = {NULL};
     unsigned started = 0, under_way = 0, acknowledged = 0, width = block_route_width(route);
-    unsigned full = 0;
+    unsigned full = 0, failed = 0;
     enum err e = ERR_BLOCKS;
     while (e == ERR_BLOCKS && (under_way > 0 || started < route->count)) {
         while (started < route->count && under_way + acknowledged < width) {
-            calls[started] =
-                block_put_start(route->servers[started], &b->block, 1, false, clock_boot_ns() + BLOCK_TRY_NS, cancel);
+            calls[started] = block_put_start(route->servers[started], &b->block, 1, false, epoch,
+                                             clock_boot_ns() + BLOCK_TRY_NS, cancel);
             started++, under_way++;
         }
         if (under_way == 0)
@@ -127,11 +138,15 @@ static enum err put_once(struct tracked *b, struct block_route *route, struct rp
         under_way--;
         if (status == ERR_OK) {
             note_copy(b, route->servers[at], boot_id);
-            if (++acknowledged >= route->majority)
-                e = ERR_OK;
+            if (++acknowledged < route->majority)
+                continue;
+            e = ERR_OK;
+            if (failed + route->passed_over > 0)
+                block_server_tell_short(route->servers[at]);
         } else if (status == ERR_CANCELLED) {
             e = status;
         } else {
+            failed++;
             full += status == ERR_NOSPC;
         }
     }
@@ -159,7 +174,7 @@ enum err block_tracker_put(struct block_tracker *t, struct block_buffer *block, 
         struct block_route route;
         e = block_route_for_put(t->client, &block->id, cancel, &route);
         if (e == ERR_OK)
-            e = put_once(b, &route, cancel);
+            e = put_once(b, &route, meta_client_epoch(t->client->meta), cancel);
         if (e == ERR_BLOCKS) {
             e = block_backoff(t->client, attempt, begun, cancel);
             if (e == ERR_OK) {
@@ -257,7 +272,7 @@ static enum err barrier_run(struct barrier *s, unsigned majority, struct rpc_can
     }
     for (unsigned i = 0; i < s->server_count; i++)
         if (s->calls[i])
-            block_server_leave(s->servers[i], s->calls[i], 0);
+            block_server_leave(s->servers[i], s->calls[i], 0, NULL);
     return e;
 }
 

@@ -39,6 +39,7 @@ void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel)
     block = f->block ? block_buffer_ref(f->block) : NULL;
     uint8_t *data = f->data;
     pthread_mutex_unlock(&i->lock);
+    uint64_t epoch = meta_client_epoch(i->files->meta);
     if (!block) {
         block = block_buffer_new(data, CHUNK_BYTES); /* takes the data over; readers use it until f->block is set */
         pthread_mutex_lock(&i->lock);
@@ -51,14 +52,9 @@ void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel)
         block_cache_insert(i->files->cache, block);
     pthread_mutex_lock(&i->lock);
     f->result = e;
-    f->id = block->id;
+    f->epoch = epoch;
     f->done = true;
     f->queued = false;
-    if (e == ERR_OK) {
-        block_buffer_unref(f->block); /* readers find it in the cache or on the servers */
-        f->block = NULL;
-        atomic_fetch_sub(&i->files->dirty_bytes, CHUNK_BYTES);
-    }
     CHECK(i->puts > 0);
     i->puts--;
     pthread_cond_broadcast(&i->changed);
@@ -70,7 +66,9 @@ void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel)
 
 struct plan {
     struct meta_extent *extents;
+    struct block_buffer **sources; /* of each extent; borrowed from `blocks`, or from a full chunk */
     unsigned count, capacity;
+    uint64_t epoch;               /* lowest with which one of them was put */
     struct block_buffer **blocks; /* those that are still to be put */
     unsigned block_count, block_capacity;
     uint64_t end;
@@ -81,17 +79,21 @@ static void plan_free(struct plan *p)
     for (unsigned n = 0; n < p->block_count; n++)
         block_buffer_unref(p->blocks[n]);
     free(p->blocks);
+    free(p->sources);
     free(p->extents);
 }
 
-static void plan_add(struct plan *p, uint64_t offset, uint64_t length, const struct sha256 *id, uint32_t block_offset)
+static void plan_add(struct plan *p, uint64_t offset, uint64_t length, struct block_buffer *block,
+                     uint32_t block_offset)
 {
     if (p->count == p->capacity) {
         p->capacity = MAX(2 * p->capacity, 8u);
         p->extents = mem_realloc(p->extents, p->capacity * sizeof *p->extents);
+        p->sources = mem_realloc(p->sources, p->capacity * sizeof(struct block_buffer *));
     }
+    p->sources[p->count] = block;
     p->extents[p->count++] =
-        (struct meta_extent){.file_offset = offset, .length = length, .block = *id, .block_offset = block_offset};
+        (struct meta_extent){.file_offset = offset, .length = length, .block = block->id, .block_offset = block_offset};
     p->end = MAX(p->end, offset + length);
 }
 
@@ -103,7 +105,7 @@ static void plan_add_range(struct plan *p, const struct dirty_chunk *c, struct r
     }
     struct block_buffer *block = block_buffer_new(mem_dup(c->data + r.from, r.to - r.from), r.to - r.from);
     p->blocks[p->block_count++] = block;
-    plan_add(p, c->index * CHUNK_BYTES + r.from, r.to - r.from, &block->id, 0);
+    plan_add(p, c->index * CHUNK_BYTES + r.from, r.to - r.from, block, 0);
 }
 
 static int by_index(const void *a, const void *b)
@@ -141,13 +143,14 @@ static void plan_add_full(struct plan *p, const struct full_chunk *f, const stru
     struct ranges left = {0};
     uint64_t base = f->index * CHUNK_BYTES;
     ranges_add(&left, 0, CHUNK_BYTES);
+    p->epoch = MIN(p->epoch, f->epoch);
     for (unsigned n = 0; over && n < over->ranges.count; n++)
         ranges_remove(&left, over->ranges.list[n].from, over->ranges.list[n].to);
     unsigned at = 0, range = 0;
     while (at < left.count || (over && range < over->ranges.count)) {
         if (at < left.count &&
             (!over || range == over->ranges.count || left.list[at].from < over->ranges.list[range].from)) {
-            plan_add(p, base + left.list[at].from, left.list[at].to - left.list[at].from, &f->id,
+            plan_add(p, base + left.list[at].from, left.list[at].to - left.list[at].from, f->block,
                      (uint32_t)left.list[at].from);
             at++;
         } else {
@@ -212,16 +215,58 @@ static enum err finish_puts(struct file_inode *i, struct rpc_cancel *cancel)
  * resolved in the background, can then not take effect after a later one and bring back older bytes. */
 struct sending {
     struct rpc_cancel *cancel;
+    const struct slice *inlined; /* blocks that come along: then it is one command, or none */
+    unsigned inlined_count;
+    uint64_t session;
     int64_t mtime_ns;
+    bool kill_set_id;
     uint64_t version;      /* that the file has, as far as is known */
     unsigned commands;     /* that took effect */
     struct meta_attr attr; /* after the last of them */
 };
 
-static enum err send_commit(struct file_inode *i, struct sending *s, const struct meta_extent *extents, unsigned count)
+/* Extents of a plan that go in one command. */
+struct part {
+    const struct meta_extent *extents;
+    struct block_buffer **sources;
+    unsigned count;
+    uint64_t epoch;
+    bool put_again; /* as a whole, since it was stale */
+};
+
+static struct part part_of(const struct part *p, unsigned from, unsigned count)
 {
+    return (struct part){.extents = p->extents + from, .sources = p->sources + from, .count = count, .epoch = p->epoch};
+}
+
+static enum err send_part(struct file_inode *i, struct sending *s, struct part p);
+
+static enum err send_halves(struct file_inode *i, struct sending *s, const struct part *p)
+{
+    TRY(send_part(i, s, part_of(p, 0, p->count / 2)));
+    return send_part(i, s, part_of(p, p->count / 2, p->count - p->count / 2));
+}
+
+/* Its blocks were put too long ago. They are put again, and when even that took too long, fewer at a time. */
+static enum err send_again(struct file_inode *i, struct sending *s, struct part *p)
+{
+    if (p->put_again && p->count > 1)
+        return send_halves(i, s, p);
+    p->epoch = meta_client_epoch(i->files->meta);
+    p->put_again = true;
+    log_info("inode %llu: %u blocks are put again, since epoch %llu", (unsigned long long)i->ino, p->count,
+             (unsigned long long)p->epoch);
+    TRY(block_client_put_durable(i->files->blocks, p->sources, p->count, s->cancel));
+    return send_part(i, s, *p);
+}
+
+static enum err send_part(struct file_inode *i, struct sending *s, struct part p)
+{
+    const struct meta_extent *extents = p.extents;
+    unsigned count = p.count;
     const struct meta_extent *last = &extents[count - 1];
     struct meta_command command = {.op = META_COMMIT,
+                                   .session = s->session,
                                    .commit = {.ino = i->ino,
                                               .extents = extents,
                                               .extent_count = count,
@@ -229,7 +274,11 @@ static enum err send_commit(struct file_inode *i, struct sending *s, const struc
                                               .has_expected_version = true,
                                               .expected_version = s->version,
                                               .has_mtime = true,
-                                              .mtime_ns = s->mtime_ns}};
+                                              .mtime_ns = s->mtime_ns,
+                                              .kill_set_id = s->kill_set_id,
+                                              .inlined = s->inlined,
+                                              .inlined_count = s->inlined_count,
+                                              .epoch = p.epoch}};
     struct meta_reply reply;
     TRY(meta_client_call(i->files->meta, &command, s->cancel, &reply));
     while (reply.status == ERR_VERSION && reply.has_attr) {
@@ -237,19 +286,23 @@ static enum err send_commit(struct file_inode *i, struct sending *s, const struc
         command.commit.expected_version = s->version = reply.attr.version;
         TRY(meta_client_call(i->files->meta, &command, s->cancel, &reply));
     }
-    if (reply.status == ERR_SPLIT && count > 1) {
-        TRY(send_commit(i, s, extents, count / 2));
-        return send_commit(i, s, extents + count / 2, count - count / 2);
-    }
-    if (reply.status == ERR_SPLIT && last->length > 1) {
+    if (reply.status == ERR_STALE_EPOCH)
+        return send_again(i, s, &p);
+    bool may_split = reply.status == ERR_SPLIT && s->inlined_count == 0;
+    if (may_split && count > 1)
+        return send_halves(i, s, &p);
+    if (may_split && last->length > 1) {
         /* One run of bytes over very many small extents: in two parts of the same block. */
         struct meta_extent halves[2] = {*last, *last};
         halves[0].length = last->length / 2;
         halves[1].length -= halves[0].length;
         halves[1].file_offset += halves[0].length;
         halves[1].block_offset += (uint32_t)halves[0].length;
-        TRY(send_commit(i, s, &halves[0], 1));
-        return send_commit(i, s, &halves[1], 1);
+        struct part first = p, second = p;
+        first.extents = &halves[0];
+        second.extents = &halves[1];
+        TRY(send_part(i, s, first));
+        return send_part(i, s, second);
     }
     TRY(reply.status);
     s->attr = reply.attr;
@@ -260,19 +313,41 @@ static enum err send_commit(struct file_inode *i, struct sending *s, const struc
 
 static enum err send_all(struct file_inode *i, const struct plan *p, struct sending *s)
 {
+    const struct part whole = {.extents = p->extents, .sources = p->sources, .count = p->count, .epoch = p->epoch};
     for (unsigned at = 0; at < p->count; at += LIMIT_COMMIT_EXTENTS)
-        TRY(send_commit(i, s, p->extents + at, MIN(p->count - at, LIMIT_COMMIT_EXTENTS)));
+        TRY(send_part(i, s, part_of(&whole, at, MIN(p->count - at, LIMIT_COMMIT_EXTENTS))));
     return ERR_OK;
 }
 
-static enum err make_durable(struct file_inode *i, const struct plan *p, struct rpc_cancel *cancel)
+static enum err make_durable(struct file_inode *i, struct plan *p, struct rpc_cancel *cancel)
 {
+    p->epoch = MIN(p->epoch, meta_client_epoch(i->files->meta));
     if (p->block_count > 0)
         TRY(block_client_put_durable(i->files->blocks, p->blocks, p->block_count, cancel));
     pthread_mutex_lock(&i->lock);
     struct block_tracker *tracker = i->tracker;
     pthread_mutex_unlock(&i->lock);
     return tracker ? block_tracker_sync(tracker, cancel) : ERR_OK;
+}
+
+/* Small contents go with the command, and become durable with it. *ret_done false: they can't, and nothing happened. */
+static enum err send_inline(struct file_inode *i, const struct plan *p, struct sending *s, bool *ret_done)
+{
+    struct slice inlined[LIMIT_INLINE_BLOCKS];
+    *ret_done = false;
+    if (p->count != p->block_count || !inline_fits(i->files, p->blocks, p->block_count, inlined))
+        return ERR_OK;
+    s->inlined = inlined;
+    s->inlined_count = p->block_count;
+    const struct part whole = {.extents = p->extents, .sources = p->sources, .count = p->count, .epoch = p->epoch};
+    enum err e = send_part(i, s, whole);
+    s->inlined_count = 0;
+    if (e == ERR_SPLIT || e == ERR_BUSY)
+        return ERR_OK;
+    *ret_done = true;
+    if (e == ERR_OK)
+        inline_committed(i->files, p->blocks, p->block_count, &s->attr);
+    return e;
 }
 
 /* ---- the outcome; under the lock ---- */
@@ -283,16 +358,18 @@ static void forget_committing(struct file_inode *i)
     dirty_clear(&i->committing);
     for (struct list_node *n; (n = list_pop_front(&i->full_committing));) {
         struct full_chunk *f = container_of(n, struct full_chunk, node);
-        if (!(f->done && f->result == ERR_OK))
-            atomic_fetch_sub(&i->files->dirty_bytes, CHUNK_BYTES);
+        atomic_fetch_sub(&i->files->dirty_bytes, CHUNK_BYTES);
         full_chunk_free(f);
     }
+    i->kill_committing = false;
     i->dirty_since_ns = inode_is_dirty(i) ? clock_boot_ns() : 0;
 }
 
 static void take_committing(struct file_inode *i)
 {
     CHECK(dirty_empty(&i->committing) && list_empty(&i->full_committing));
+    i->kill_committing = i->kill_set_id;
+    i->kill_set_id = false;
     i->committing.bytes = i->dirty.bytes;
     for (struct list_node *n; (n = list_pop_front(&i->dirty.chunks));)
         list_push_back(&i->committing.chunks, n);
@@ -304,6 +381,8 @@ static void take_committing(struct file_inode *i)
 static void put_back(struct file_inode *i)
 {
     uint64_t before = i->dirty.bytes + i->committing.bytes;
+    i->kill_set_id = i->kill_set_id || i->kill_committing;
+    i->kill_committing = false;
     /* A range of the taken set is older than a chunk that was filled since: what that covers must not come back. */
     list_for_each (n, &i->full) {
         uint64_t index = container_of(n, struct full_chunk, node)->index;
@@ -344,6 +423,8 @@ enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
         if (i->puts > 0)
             TRY(inode_wait(i, cancel));
     }
+    if (i->staged)
+        inode_drop_staged(i);
     take_committing(i);
     forget_committing(i);
     i->size = i->attr.size;
@@ -355,33 +436,16 @@ static bool is_final(enum err e)
     return e != ERR_OK && e != ERR_CANCELLED && e != ERR_TIMEOUT;
 }
 
-static void note_error(struct file_inode *i, enum err e)
+void inode_note_error(struct file_inode *i, enum err e)
 {
     i->error = e == ERR_SESSION_EXPIRED || e == ERR_STALE ? ERR_IO : e;
     i->error_count++;
     log_error("inode %llu: written data is lost: %s", (unsigned long long)i->ino, err_message(e));
 }
 
-static void take_result(struct file_inode *i, const struct plan *p, const struct meta_attr *attr, unsigned commands)
-{
-    struct layout known = {0};
-    bool undisturbed = attr->version == i->attr.version + commands && attr->content_id == i->attr.content_id;
-    if (undisturbed) { /* what we know of the file stays right, with our own changes */
-        known = i->layout;
-        i->layout = (struct layout){0};
-    }
-    forget_committing(i);
-    inode_take_attr(i, attr);
-    if (undisturbed) {
-        layout_free(&i->layout);
-        i->layout = known;
-        for (unsigned n = 0; n < p->count; n++)
-            layout_replace(&i->layout, &p->extents[n]);
-    }
-}
-
 enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
 {
+    TRY(inode_append_staged(i, false, cancel));
     pthread_mutex_lock(&i->lock);
     bool wanted = inode_is_dirty(i);
     enum err e = wanted ? inode_take_turn(i, cancel) : ERR_OK;
@@ -394,25 +458,33 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
     }
     take_committing(i);
     uint64_t before = i->attr.version;
-    struct sending s = {.cancel = cancel, .mtime_ns = i->mtime_ns, .version = before};
+    struct sending s = {.cancel = cancel,
+                        .session = i->session,
+                        .mtime_ns = i->mtime_ns,
+                        .kill_set_id = i->kill_committing,
+                        .version = before};
     pthread_mutex_unlock(&i->lock);
 
-    struct plan p = {0};
+    struct plan p = {.epoch = UINT64_MAX};
     e = finish_puts(i, cancel);
+    bool done = false;
     if (e == ERR_OK) {
         plan_make(i, &p);
-        e = make_durable(i, &p, cancel);
+        e = send_inline(i, &p, &s, &done);
     }
-    if (e == ERR_OK)
+    if (e == ERR_OK && !done)
+        e = make_durable(i, &p, cancel);
+    if (e == ERR_OK && !done)
         e = send_all(i, &p, &s);
     for (unsigned n = 0; e == ERR_OK && n < p.block_count; n++)
         block_cache_insert(i->files->cache, p.blocks[n]);
 
     pthread_mutex_lock(&i->lock);
     if (e == ERR_OK) {
-        take_result(i, &p, &s.attr, s.commands);
+        forget_committing(i);
+        inode_take_changes(i, &s.attr, s.commands, p.extents, p.count);
     } else if (is_final(e)) {
-        note_error(i, e);
+        inode_note_error(i, e);
         forget_committing(i);
         layout_forget(&i->layout);
         i->size = MAX(i->attr.size, dirty_end(&i->dirty));

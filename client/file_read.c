@@ -7,6 +7,7 @@
 #include "client/file_internal.h"
 
 #define SEQUENTIAL_SLACK (4 * (uint64_t)MIB) /* the kernel's own read-ahead reorders requests by about this much */
+#define SMALL_BYTES (64u * KIB)              /* of an extent: its block is fetched together with others */
 #define LAYOUT_ATTEMPTS 2                    /* with a fresh layout after a block was found nowhere */
 
 /* A read being put together: what the caller's buffer still lacks, as pieces of blocks. */
@@ -15,6 +16,8 @@ struct reading {
     uint8_t *buffer;
     struct meta_extent *pieces;
     unsigned count, capacity;
+    struct block_buffer *lent; /* has all of it, from lent_offset on; the buffer then has nothing */
+    size_t lent_offset;
 };
 
 static void add_piece(struct reading *r, const struct meta_extent *e)
@@ -26,31 +29,23 @@ static void add_piece(struct reading *r, const struct meta_extent *e)
     r->pieces[r->count++] = *e;
 }
 
-/* Copies from full chunks what is still missing. Those that are put and no longer in memory are left as base pieces. */
+/* Copies from full chunks, which stay in memory until they are committed, what is still missing. */
 static void read_full(struct reading *r, const struct list *list, struct ranges *missing)
 {
     for (struct list_node *n = list->head.prev; n != &list->head && missing->count > 0; n = n->prev) {
         const struct full_chunk *f = container_of(n, struct full_chunk, node);
-        const uint8_t *data = f->data ? f->data : f->block ? f->block->data.data : NULL;
+        const uint8_t *data = f->data ? f->data : f->block->data.data;
         uint64_t base = f->index * CHUNK_BYTES;
         for (unsigned m = 0; m < missing->count; m++) {
             uint64_t from = MAX(base, missing->list[m].from), to = MIN(base + CHUNK_BYTES, missing->list[m].to);
-            if (from >= to)
-                continue;
-            if (data) {
+            if (from < to)
                 memcpy(r->buffer + (from - r->offset), data + (from - base), to - from);
-            } else {
-                add_piece(r, &(struct meta_extent){.file_offset = from,
-                                                   .length = to - from,
-                                                   .block = f->id,
-                                                   .block_offset = (uint32_t)(from - base)});
-            }
         }
         ranges_remove(missing, base, base + CHUNK_BYTES);
     }
 }
 
-static enum err learn_layout(struct file_inode *i, uint64_t from, struct rpc_cancel *cancel)
+enum err inode_learn_layout(struct file_inode *i, uint64_t from, struct rpc_cancel *cancel)
 {
     struct arena a = {0};
     struct meta_query query = {.op = META_QUERY_LAYOUT, .ino = i->ino, .offset = from, .length = UINT64_MAX};
@@ -60,6 +55,7 @@ static enum err learn_layout(struct file_inode *i, uint64_t from, struct rpc_can
         e = reply.status;
     if (e == ERR_OK) {
         uint64_t known = UINT64_MAX;
+        inline_learn(i->files, &reply);
         if (!reply.end && reply.extent_count > 0)
             known = reply.extents[reply.extent_count - 1].file_offset + reply.extents[reply.extent_count - 1].length;
         pthread_mutex_lock(&i->lock);
@@ -73,27 +69,24 @@ static enum err learn_layout(struct file_inode *i, uint64_t from, struct rpc_can
     return e;
 }
 
-static bool is_hole(const struct meta_extent *e)
-{
-    static const struct sha256 zero;
-    return sha256_equal(&e->block, &zero);
-}
-
 /* What extents say of [from, to): pieces, and zeros in between. */
 static void plan_base(struct reading *r, const struct layout *l, uint64_t from, uint64_t to)
 {
-    memset(r->buffer + (from - r->offset), 0, to - from);
+    uint64_t at = from;
     for (unsigned n = layout_find(l, from); n < l->count && l->extents[n].file_offset < to; n++) {
         const struct meta_extent *e = &l->extents[n];
         uint64_t f = MAX(from, e->file_offset), t = MIN(to, e->file_offset + e->length);
-        if (is_hole(e))
+        if (layout_is_hole(e))
             continue;
+        memset(r->buffer + (at - r->offset), 0, f - at);
+        at = t;
         struct meta_extent piece = *e;
         piece.file_offset = f;
         piece.length = t - f;
         piece.block_offset = e->block_offset + (uint32_t)(f - e->file_offset);
         add_piece(r, &piece);
     }
+    memset(r->buffer + (at - r->offset), 0, to - at);
 }
 
 /* Under the lock: copies what is here, plans the rest. False when the layout is not known there: *ret_need says where.
@@ -123,13 +116,33 @@ static bool plan(struct file_inode *i, struct reading *r, uint64_t *ret_need)
     return known;
 }
 
-static enum err fetch(struct file_inode *i, const struct reading *r, struct rpc_cancel *cancel)
+/* Of the next pieces the small ones' blocks, together. */
+static void fetch_ahead(struct file_inode *i, const struct reading *r, unsigned first, struct rpc_cancel *cancel)
+{
+    struct sha256 ids[LIMIT_BLOCKS_PER_FRAME];
+    unsigned count = 0;
+    for (unsigned n = first; n < MIN(r->count, first + LIMIT_BLOCKS_PER_FRAME); n++)
+        if (r->pieces[n].length < SMALL_BYTES)
+            ids[count++] = r->pieces[n].block;
+    if (count > 1)
+        block_cache_fetch(i->files->cache, ids, count, cancel);
+}
+
+/* All of it in one block is lent, not copied. */
+static enum err fetch(struct file_inode *i, struct reading *r, struct rpc_cancel *cancel)
 {
     for (unsigned n = 0; n < r->count; n++) {
         const struct meta_extent *e = &r->pieces[n];
+        if (n % LIMIT_BLOCKS_PER_FRAME == 0)
+            fetch_ahead(i, r, n, cancel);
         struct block_buffer *block;
         TRY(block_cache_get(i->files->cache, &e->block, cancel, &block));
         bool fits = e->block_offset <= block->data.size && e->length <= block->data.size - e->block_offset;
+        if (fits && e->length == r->end - r->offset) {
+            r->lent = block;
+            r->lent_offset = e->block_offset;
+            return ERR_OK;
+        }
         if (fits)
             memcpy(r->buffer + (e->file_offset - r->offset), block->data.data + e->block_offset, e->length);
         block_buffer_unref(block);
@@ -154,14 +167,21 @@ static void read_ahead(struct open_file *h, uint64_t offset, uint64_t end)
     uint64_t from = MAX(h->ahead_to, end), to = MIN(h->expected_offset + t->options.readahead_bytes, i->attr.size);
     if (from >= to || !layout_knows(&i->layout, from, from + 1))
         return;
-    struct sha256 last = {{0}};
+    struct sha256 together[LIMIT_BLOCKS_PER_FRAME];
+    unsigned count = 0;
     for (unsigned n = layout_find(&i->layout, from); n < i->layout.count && i->layout.extents[n].file_offset < to;
          n++) {
         const struct meta_extent *e = &i->layout.extents[n];
-        if (!is_hole(e) && !sha256_equal(&e->block, &last))
-            work_prefetch(t, &e->block);
-        last = e->block;
+        if (layout_is_hole(e) || (count > 0 && sha256_equal(&e->block, &together[count - 1])))
+            continue;
+        together[count++] = e->block;
+        if (count == LIMIT_BLOCKS_PER_FRAME || e->length >= SMALL_BYTES) {
+            work_prefetch(t, together, count);
+            count = 0;
+        }
     }
+    if (count > 0)
+        work_prefetch(t, together, count);
     h->ahead_to = to;
 }
 
@@ -173,7 +193,7 @@ static enum err read_range(struct open_file *h, struct reading *r, struct rpc_ca
         pthread_mutex_lock(&i->lock);
         while (!plan(i, r, &need)) {
             pthread_mutex_unlock(&i->lock);
-            TRY(learn_layout(i, need, cancel));
+            TRY(inode_learn_layout(i, need, cancel));
             pthread_mutex_lock(&i->lock);
         }
         if (attempt == 0)
@@ -191,24 +211,50 @@ static enum err read_range(struct open_file *h, struct reading *r, struct rpc_ca
     }
 }
 
-enum err file_read(struct open_file *h, uint64_t offset, void *to, size_t size, struct rpc_cancel *cancel,
-                   size_t *ret_size)
+enum err file_read_lent(struct open_file *h, uint64_t offset, void *to, size_t size, struct rpc_cancel *cancel,
+                        struct slice *ret, struct block_buffer **ret_lent)
 {
+    *ret = SLICE(to, 0);
+    *ret_lent = NULL;
     struct file_inode *i = h->inode;
     if ((h->flags & O_ACCMODE) == O_WRONLY)
         return ERR_BADF;
+    if (atomic_load(&h->refused))
+        return ERR_IO;
+    pthread_mutex_lock(&i->lock);
+    bool stale = inode_is_stale(i), staged = i->staged;
+    pthread_mutex_unlock(&i->lock);
+    if (staged)
+        TRY(inode_append_staged(i, false, cancel));
+    if (stale)
+        TRY(inode_refresh(i, cancel));
     pthread_mutex_lock(&i->lock);
     uint64_t end = i->size;
     pthread_mutex_unlock(&i->lock);
-    if (offset >= end || size == 0) {
-        *ret_size = 0;
+    if (offset >= end || size == 0)
         return ERR_OK;
-    }
     struct reading r = {
         .offset = offset, .end = MIN(end, size > UINT64_MAX - offset ? UINT64_MAX : offset + size), .buffer = to};
     enum err e = read_range(h, &r, cancel);
     free(r.pieces);
-    if (e == ERR_OK)
-        *ret_size = r.end - r.offset;
-    return e;
+    TRY(e);
+    *ret = SLICE(r.lent ? r.lent->data.data + r.lent_offset : to, r.end - r.offset);
+    *ret_lent = r.lent;
+    pthread_mutex_lock(&i->lock);
+    atime_note(h);
+    pthread_mutex_unlock(&i->lock);
+    return ERR_OK;
+}
+
+enum err file_read(struct open_file *h, uint64_t offset, void *to, size_t size, struct rpc_cancel *cancel,
+                   size_t *ret_size)
+{
+    struct slice got;
+    struct block_buffer *lent;
+    TRY(file_read_lent(h, offset, to, size, cancel, &got, &lent));
+    if (lent)
+        memcpy(to, got.data, got.size);
+    block_buffer_unref(lent);
+    *ret_size = got.size;
+    return ERR_OK;
 }

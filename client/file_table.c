@@ -4,13 +4,16 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "client/file_internal.h"
 #include "client/moment.h"
 
 #define LOG_MODULE "file"
 #include "base/log.h"
 
-#define KERNEL_VERSIONS_MAX 65536u
+/* What is read from the kernel's pages is not seen here. For the first read after a change they are dropped, unless
+ * there are so many that reading them again costs more than to take the open for the read. */
+#define REREAD_BYTES LIMIT_BLOCK_BYTES
 #define DEFAULT_CACHE_BYTES ((size_t)256 * MIB)
 #define DEFAULT_DIRTY_BYTES ((size_t)256 * MIB)
 #define DEFAULT_READAHEAD_BYTES ((size_t)8 * MIB)
@@ -28,24 +31,25 @@ struct open_files *open_files_new(struct meta_client *meta, struct block_client 
         t->options.dirty_bytes = DEFAULT_DIRTY_BYTES;
     if (t->options.readahead_bytes == 0)
         t->options.readahead_bytes = DEFAULT_READAHEAD_BYTES;
-    t->cache = block_cache_new(blocks, t->options.cache_bytes);
+    t->cache = block_cache_new(blocks, t->options.disk, t->options.cache_bytes);
     t->stop = rpc_cancel_new();
     pthread_mutex_init(&t->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->changed, &attr);
-    pthread_condattr_destroy(&attr);
-    list_init(&t->unlinks);
+    moment_cond_init(&t->changed);
+    list_init(&t->creates);
     list_init(&t->idle);
     list_init(&t->open);
+    t->mover = inline_mover_new(meta, blocks, t->stop, t->options.inline_look_ns);
     work_start(t);
     flush_start(t);
+    atime_start(t);
+    if (t->options.merge_after_ns > 0)
+        t->upkeep = extent_upkeep_new(t, t->options.merge_after_ns);
     return t;
 }
 
 static void inode_free(struct file_inode *i)
 {
+    free(i->staged);
     dirty_clear(&i->dirty);
     dirty_clear(&i->committing);
     for (struct list_node *n; (n = list_pop_front(&i->full));)
@@ -71,13 +75,8 @@ static void *alarm_main(void *p)
 {
     struct alarm *a = p;
     pthread_mutex_lock(&a->lock);
-    while (!a->over && clock_boot_ns() < a->at_ns) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        int64_t at = (int64_t)until.tv_sec * NS_PER_S + until.tv_nsec + (a->at_ns - clock_boot_ns());
-        until = (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
-        pthread_cond_timedwait(&a->ended, &a->lock, &until);
-    }
+    while (!a->over && clock_boot_ns() < a->at_ns)
+        moment_wait_for(&a->ended, &a->lock, a->at_ns - clock_boot_ns());
     bool over = a->over;
     pthread_mutex_unlock(&a->lock);
     if (!over)
@@ -89,12 +88,8 @@ static void alarm_set(struct alarm *a, struct rpc_cancel *cancel, int64_t timeou
 {
     *a = (struct alarm){.cancel = cancel, .at_ns = clock_boot_ns() + timeout_ns};
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->ended, &attr);
-    pthread_condattr_destroy(&attr);
-    CHECK(pthread_create(&a->thread, NULL, alarm_main, a) == 0);
+    moment_cond_init(&a->ended);
+    thread_start(&a->thread, alarm_main, a);
 }
 
 static void alarm_end(struct alarm *a)
@@ -114,6 +109,7 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
         return;
     struct alarm alarm;
     alarm_set(&alarm, t->stop, timeout_ns);
+    extent_upkeep_free(t->upkeep);
     flush_stop(t); /* what it has in hand ends when `stop` fires */
     size_t at = 0;
     uint64_t ino;
@@ -126,6 +122,8 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
         if (dirty && inode_commit(i, t->stop) != ERR_OK)
             log_error("inode %llu: written data could not be committed and is lost", (unsigned long long)ino);
     }
+    atime_stop(t);
+    inline_mover_free(t->mover);
     alarm_end(&alarm);
     rpc_cancel_fire(t->stop);
     work_stop(t);
@@ -137,6 +135,7 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
         inode_free(value);
     map_u64_free(&t->inodes);
     map_u64_free(&t->kernel_versions);
+    map_u64_free(&t->orphans);
     block_cache_free(t->cache);
     rpc_cancel_free(t->stop);
     pthread_cond_destroy(&t->changed);
@@ -147,7 +146,7 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
 bool inode_is_dirty(const struct file_inode *i)
 {
     return !dirty_empty(&i->dirty) || !list_empty(&i->full) || !dirty_empty(&i->committing) ||
-           !list_empty(&i->full_committing);
+           !list_empty(&i->full_committing) || i->staged;
 }
 
 /* ---- the table; functions with `_locked` run under its lock ---- */
@@ -158,11 +157,7 @@ static struct file_inode *make_locked(struct open_files *t, uint64_t ino)
     i->files = t;
     i->ino = ino;
     pthread_mutex_init(&i->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&i->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    moment_cond_init(&i->changed);
     dirty_init(&i->dirty);
     dirty_init(&i->committing);
     list_init(&i->full);
@@ -226,125 +221,62 @@ void inode_leave(struct file_inode *i)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* ---- versions ---- */
-
-/* What the kernel's pages were of; 0: not known. From now on they are of `version`. */
-static bool exchange_kernel_version(struct open_files *t, uint64_t ino, uint64_t version, uint64_t *ret_old)
-{
-    pthread_mutex_lock(&t->lock);
-    uintptr_t old = (uintptr_t)map_u64_get(&t->kernel_versions, ino);
-    if (!old && t->kernel_versions.count >= KERNEL_VERSIONS_MAX)
-        map_u64_free(&t->kernel_versions); /* forgetting costs a re-read at most */
-    map_u64_put(&t->kernel_versions, ino, (void *)(uintptr_t)(version + 1));
-    pthread_mutex_unlock(&t->lock);
-    *ret_old = old ? old - 1 : 0;
-    return old != 0;
-}
-
-void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, uint64_t version)
-{
-    struct open_files *t = i->files;
-    pthread_mutex_lock(&t->lock);
-    uintptr_t old = (uintptr_t)map_u64_get(&t->kernel_versions, i->ino);
-    bool undisturbed = old == before + 1 && version == before + changes;
-    if (undisturbed)
-        map_u64_put(&t->kernel_versions, i->ino, (void *)(uintptr_t)(version + 1));
-    else
-        map_u64_remove(&t->kernel_versions, i->ino);
-    pthread_mutex_unlock(&t->lock);
-    if (old && !undisturbed && t->options.on_stale)
-        t->options.on_stale(t->options.context, i->ino);
-}
-
-void inode_take_attr(struct file_inode *i, const struct meta_attr *attr)
-{
-    if (attr->version < i->attr.version)
-        return; /* an answer that was overtaken */
-    if (attr->version != i->attr.version || attr->content_id != i->attr.content_id)
-        layout_forget(&i->layout);
-    i->attr = *attr;
-    i->size = attr->size;
-    if (!dirty_empty(&i->dirty))
-        i->size = MAX(i->size, dirty_end(&i->dirty));
-    if (!dirty_empty(&i->committing))
-        i->size = MAX(i->size, dirty_end(&i->committing));
-    struct list *lists[] = {&i->full, &i->full_committing};
-    for (unsigned l = 0; l < 2; l++)
-        list_for_each (n, lists[l]) {
-            uint64_t end = (container_of(n, struct full_chunk, node)->index + 1) * CHUNK_BYTES;
-            i->size = MAX(i->size, end);
-        }
-}
-
 /* ---- open and close ---- */
 
-static enum err ask_open(struct file_inode *i, struct rpc_cancel *cancel)
+static void on_orphaned(struct open_files *t, uint64_t ino);
+
+void file_notice(struct open_files *t, const struct meta_notice *notice)
 {
-    struct arena a = {0};
-    struct meta_query query = {.op = META_QUERY_OPEN, .ino = i->ino, .max_count = 64};
-    struct meta_query_reply reply;
-    enum err e = meta_client_query(i->files->meta, &query, cancel, &a, &reply);
-    if (e == ERR_OK)
-        e = reply.status;
-    if (e == ERR_OK && !reply.has_attr)
-        e = ERR_PROTOCOL;
-    if (e == ERR_OK) {
-        pthread_mutex_lock(&i->lock);
-        inode_take_attr(i, &reply.attr);
-        if (reply.attr.version == i->attr.version) {
-            uint64_t known = UINT64_MAX;
-            if (!reply.end)
-                known = reply.extent_count ? reply.extents[reply.extent_count - 1].file_offset +
-                                                 reply.extents[reply.extent_count - 1].length
-                                           : 0;
-            layout_forget(&i->layout);
-            layout_learn(&i->layout, 0, known, reply.extents, reply.extent_count);
-        }
-        pthread_mutex_unlock(&i->lock);
+    if (notice->kind == META_NOTICE_ORPHANED) {
+        on_orphaned(t, notice->ino);
+        return;
     }
-    arena_free(&a);
-    return e;
+    struct file_inode *i = inode_find(t, notice->ino);
+    if (!i)
+        return;
+    if (notice->kind == META_NOTICE_REWRITTEN) {
+        pthread_mutex_lock(&i->lock);
+        i->changes++; /* the next read asks; nobody else has written or looks at it */
+        pthread_mutex_unlock(&i->lock);
+        inode_leave(i);
+        return;
+    }
+    pthread_mutex_lock(&t->lock);
+    bool is_open = i->handles > 0;
+    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_lock(&i->lock);
+    if (notice->kind == META_NOTICE_CHANGED)
+        i->changes++, i->refresh = is_open;
+    i->eager_until_ns = clock_boot_ns() + FILE_EAGER_NS;
+    pthread_mutex_unlock(&i->lock);
+    inode_leave(i);
+    if (is_open)
+        flush_soon(t);
 }
 
-struct unlink_under_way {
-    struct list_node node;
-    pthread_t thread; /* begin and end are called by the same one */
-    uint64_t serial;
-};
-
-static bool unlinks_before_locked(struct open_files *t, uint64_t serial)
+/* A reference for an open. From here on it counts as open. */
+static struct file_inode *enter(struct open_files *t, uint64_t ino)
 {
-    struct list_node *oldest = list_first(&t->unlinks);
-    return oldest && container_of(oldest, struct unlink_under_way, node)->serial < serial;
-}
-
-/* With the table's lock, which is released meanwhile: waits a moment at most. */
-static enum err table_wait(struct open_files *t, struct rpc_cancel *cancel)
-{
-    return moment_wait(&t->changed, &t->lock, cancel);
-}
-
-/* A reference for an open. Unlinks that began before the inode was open here have not named it: their outcome comes
- * first. Those that begin later do. */
-static enum err enter(struct open_files *t, uint64_t ino, bool fresh, struct rpc_cancel *cancel,
-                      struct file_inode **ret)
-{
-    enum err e = ERR_OK;
     pthread_mutex_lock(&t->lock);
     struct file_inode *i = map_u64_get(&t->inodes, ino);
     if (!i)
         i = make_locked(t, ino);
     leave_idle_locked(t, i);
     i->users++;
-    if (i->handles++ == 0) {
-        t->open_count++;
-        i->entered = ++t->serial;
-    }
-    while (e == ERR_OK && !fresh && unlinks_before_locked(t, i->entered))
-        e = table_wait(t, cancel);
+    t->open_count += i->handles++ == 0;
     pthread_mutex_unlock(&t->lock);
-    *ret = i;
-    return e;
+    return i;
+}
+
+void inode_discard(struct file_inode *i)
+{
+    struct open_files *t = i->files;
+    if (!inode_is_dirty(i) || inode_take_turn(i, t->stop) != ERR_OK)
+        return;
+    enum err e = inode_drop_dirty(i, t->stop);
+    if (e != ERR_OK)
+        log_debug("inode %llu: %s", (unsigned long long)i->ino, err_message(e));
+    inode_end_turn(i);
 }
 
 static void exit_handle(struct file_inode *i)
@@ -359,32 +291,43 @@ static void exit_handle(struct file_inode *i)
     if (!last)
         return;
     pthread_mutex_lock(&i->lock);
-    bool orphan = i->orphan;
-    if (orphan && inode_is_dirty(i) && inode_take_turn(i, t->stop) == ERR_OK) {
-        enum err e = inode_drop_dirty(i, t->stop); /* nobody will ever read it */
-        if (e != ERR_OK)
-            log_debug("inode %llu: %s", (unsigned long long)i->ino, err_message(e));
-        inode_end_turn(i);
-    }
+    if (i->orphan)
+        inode_discard(i);
     pthread_mutex_unlock(&i->lock);
-    if (orphan)
-        flush_release(t, i->ino);
+}
+
+/* May it be about to be opened? Until then the leader isn't told that it isn't open here. Under the table's lock. */
+static bool is_looked_up(const struct open_files *t, uint64_t ino)
+{
+    const struct looked_up *l = &t->looked_up[ino % LOOKED_UP_MAX];
+    return l->ino == ino && clock_boot_ns() < l->until_ns;
 }
 
 enum err file_open(struct open_files *t, uint64_t ino, int flags, const struct meta_attr *fresh,
                    struct rpc_cancel *cancel, struct open_file **ret, bool *ret_keep_cache)
 {
-    struct file_inode *i;
-    enum err e = enter(t, ino, fresh != NULL, cancel, &i);
-    if (e == ERR_OK && fresh) {
+    struct file_inode *i = enter(t, ino);
+    bool writer = (flags & O_ACCMODE) != O_RDONLY;
+    enum err e = ERR_OK;
+    if (fresh) {
         pthread_mutex_lock(&i->lock);
         inode_take_attr(i, fresh);
         if (fresh->size == 0 && i->attr.version == fresh->version)
             layout_learn(&i->layout, 0, UINT64_MAX, NULL, 0);
         pthread_mutex_unlock(&i->lock);
-    } else if (e == ERR_OK) {
-        e = ask_open(i, cancel);
+    } else if (writer || !inode_is_current(i)) {
+        e = inode_ask_open(i, writer, cancel);
     }
+    /* An unlinked one only where it is open already, or about to be: this mount may have told the leader that it isn't.
+     * It counts as open since enter(), so what holds now holds on. */
+    pthread_mutex_lock(&t->lock);
+    bool looked_up = is_looked_up(t, ino);
+    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_lock(&i->lock);
+    if (e == ERR_OK && !fresh && i->attr.nlink == 0 && i->opens == 0 && !looked_up)
+        e = ERR_STALE;
+    i->opens += e == ERR_OK;
+    pthread_mutex_unlock(&i->lock);
     if (e != ERR_OK) {
         exit_handle(i);
         inode_leave(i);
@@ -398,10 +341,20 @@ enum err file_open(struct open_files *t, uint64_t ino, int flags, const struct m
     pthread_mutex_unlock(&t->lock);
     pthread_mutex_lock(&i->lock);
     h->errors_seen = i->error_count;
-    uint64_t version = i->attr.version;
+    i->writers += writer;
+    uint64_t version = i->attr.version, size = i->attr.size;
+    bool atime = (flags & O_ACCMODE) != O_WRONLY && atime_is_due(h);
     pthread_mutex_unlock(&i->lock);
     uint64_t old;
-    *ret_keep_cache = exchange_kernel_version(t, ino, version, &old) && old == version;
+    bool keep = exchange_kernel_version(t, ino, version, &old) && old == version;
+    if (keep && atime && size <= REREAD_BYTES) {
+        keep = false;
+    } else if (keep && atime) {
+        pthread_mutex_lock(&i->lock);
+        atime_note(h);
+        pthread_mutex_unlock(&i->lock);
+    }
+    *ret_keep_cache = keep;
     *ret = h;
     return ERR_OK;
 }
@@ -411,6 +364,10 @@ void file_close(struct open_file *h)
     struct file_inode *i = h->inode;
     pthread_mutex_lock(&i->lock);
     bool dirty = inode_is_dirty(i);
+    i->writers -= (h->flags & O_ACCMODE) != O_RDONLY;
+    i->opens--;
+    if (i->staged_by == h)
+        i->staged_by = NULL;
     pthread_mutex_unlock(&i->lock);
     if (dirty)
         flush_wake(i->files);
@@ -425,6 +382,14 @@ void file_close(struct open_file *h)
 uint64_t open_file_ino(const struct open_file *h)
 {
     return h->inode->ino;
+}
+
+void open_file_attr(const struct open_file *h, struct meta_attr *ret)
+{
+    struct file_inode *i = h->inode;
+    pthread_mutex_lock(&i->lock);
+    *ret = i->attr;
+    pthread_mutex_unlock(&i->lock);
 }
 
 /* ---- attributes ---- */
@@ -446,10 +411,14 @@ void file_overlay_attr(struct open_files *t, struct meta_attr *attr)
     } else if (i->attr.version < attr->version) {
         inode_take_attr(i, attr); /* what the kernel learns now, its reads must find */
     }
+    if (attr->ctime_ns == i->read_ctime_ns)
+        attr->atime_ns = MAX(attr->atime_ns, i->read_ns);
     if (inode_is_dirty(i)) {
         attr->size = MAX(attr->size, i->size);
         attr->mtime_ns = i->mtime_ns;
         attr->ctime_ns = MAX(attr->ctime_ns, i->mtime_ns);
+        if (i->kill_set_id || i->kill_committing)
+            attr->mode &= ~(uint32_t)(attr->mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
     }
     pthread_mutex_unlock(&i->lock);
     inode_leave(i);
@@ -510,64 +479,76 @@ enum err file_truncate(struct open_files *t, struct meta_command *setattr, struc
     struct file_inode *i = inode_find(t, setattr->setattr.ino);
     if (!i)
         return meta_client_call(t->meta, setattr, cancel, ret);
+    pthread_mutex_lock(&i->lock);
+    if (i->kill_set_id || i->kill_committing) /* what was written may be dropped, that it was written stays so */
+        setattr->setattr.mask |= META_KILL_SET_ID;
+    pthread_mutex_unlock(&i->lock);
     enum err e = truncate_open(i, setattr, cancel, ret);
     inode_leave(i);
     return e;
 }
 
-/* ---- unlinks ---- */
+/* ---- unlinked inodes ---- */
 
-bool file_unlinks_begin(struct open_files *t, uint64_t inos[LIMIT_OPEN_HINTS], unsigned *ret_count)
+void file_create_begin(struct open_files *t, struct file_create *c)
 {
-    struct unlink_under_way *u = MEM_NEW(struct unlink_under_way);
-    u->thread = pthread_self();
+    list_node_init(&c->node);
     pthread_mutex_lock(&t->lock);
-    u->serial = ++t->serial;
-    list_push_back(&t->unlinks, &u->node);
-    bool fits = t->open_count <= LIMIT_OPEN_HINTS;
+    c->serial = ++t->serial;
+    list_push_back(&t->creates, &c->node);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void file_create_end(struct open_files *t, struct file_create *c)
+{
+    pthread_mutex_lock(&t->lock);
+    list_remove(&c->node);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void file_looked_up(struct open_files *t, struct file_create *c, uint64_t ino)
+{
+    pthread_mutex_lock(&t->lock);
+    list_remove(&c->node);
+    t->looked_up[ino % LOOKED_UP_MAX] = (struct looked_up){.ino = ino, .until_ns = clock_boot_ns() + FILE_LOOKED_UP_NS};
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void on_orphaned(struct open_files *t, uint64_t ino)
+{
+    struct file_inode *i = inode_find(t, ino);
+    if (i) {
+        pthread_mutex_lock(&i->lock);
+        i->orphan = true;
+        bool dirty = inode_is_dirty(i);
+        pthread_mutex_unlock(&i->lock);
+        inode_leave(i);
+        if (dirty)
+            flush_wake(t);
+    }
+    pthread_mutex_lock(&t->lock);
+    map_u64_put(&t->orphans, ino, (void *)(uintptr_t)++t->serial);
+    pthread_mutex_unlock(&t->lock);
+}
+
+unsigned file_closed_orphans(struct open_files *t, uint64_t *inos, unsigned max)
+{
     unsigned count = 0;
     size_t at = 0;
     uint64_t ino;
     void *value;
-    /* Mostly few are open: they are worth finding among the idle ones only when there are any. */
-    while (fits && count < t->open_count && map_u64_next(&t->inodes, &at, &ino, &value))
-        if (((struct file_inode *)value)->handles > 0)
-            inos[count++] = ino;
-    pthread_mutex_unlock(&t->lock);
-    *ret_count = count;
-    return fits;
-}
-
-void file_unlinks_end(struct open_files *t, uint64_t orphan_ino)
-{
-    bool release = orphan_ino != 0;
-    struct file_inode *i = orphan_ino ? inode_find(t, orphan_ino) : NULL;
-    if (i) {
-        pthread_mutex_lock(&i->lock);
-        i->orphan = true;
-        pthread_mutex_unlock(&i->lock);
-        pthread_mutex_lock(&t->lock);
-        bool is_open = i->handles > 0;
-        pthread_mutex_unlock(&t->lock);
-        /* Closed meanwhile: then exit_handle has not seen the mark. If it was closed just now, both say so; releasing
-         * twice is harmless. */
-        release = !is_open;
-        inode_leave(i);
-    }
-    struct unlink_under_way *mine = NULL;
     pthread_mutex_lock(&t->lock);
-    list_for_each (n, &t->unlinks) {
-        struct unlink_under_way *u = container_of(n, struct unlink_under_way, node);
-        if (pthread_equal(u->thread, pthread_self()))
-            mine = u;
+    struct list_node *oldest = list_first(&t->creates);
+    uint64_t create = oldest ? container_of(oldest, struct file_create, node)->serial : UINT64_MAX;
+    while (count < max && map_u64_next(&t->orphans, &at, &ino, &value)) {
+        const struct file_inode *i = map_u64_get(&t->inodes, ino);
+        if (create > (uintptr_t)value && (!i || i->handles == 0) && !is_looked_up(t, ino))
+            inos[count++] = ino;
     }
-    CHECK(mine);
-    list_remove(&mine->node);
-    pthread_cond_broadcast(&t->changed);
+    for (unsigned n = 0; n < count; n++)
+        map_u64_remove(&t->orphans, inos[n]);
     pthread_mutex_unlock(&t->lock);
-    free(mine);
-    if (release)
-        flush_release(t, orphan_ino);
+    return count;
 }
 
 void file_stats(struct open_files *t, struct file_stats *ret)
@@ -582,4 +563,8 @@ void file_stats(struct open_files *t, struct file_stats *ret)
                                .cache_misses = cache.misses,
                                .commits = atomic_load(&t->commits)};
     pthread_mutex_unlock(&t->lock);
+    if (t->options.disk)
+        disk_cache_stats(t->options.disk, &ret->disk);
+    if (t->upkeep)
+        extent_upkeep_stats(t->upkeep, &ret->upkeep);
 }

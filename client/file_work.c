@@ -1,8 +1,9 @@
 /* file_work.c: threads in the background: workers that put whole chunks and read ahead, and the flusher, which commits
- * what has been dirty for long and releases orphans. */
-#include "base/check.h"
+ * what has been dirty for long. */
 #include "base/mem.h"
+#include "base/thread.h"
 #include "client/file_internal.h"
+#include "client/moment.h"
 
 #define FLUSH_PERIOD_NS (500 * NS_PER_MS)
 
@@ -20,9 +21,7 @@ static void *worker_main(void *p)
             t->prefetch_count--;
             pthread_mutex_unlock(&t->work_lock);
             struct prefetch *job = container_of(n, struct prefetch, job);
-            struct block_buffer *block;
-            if (!block_cache_has(t->cache, &job->id) && block_cache_get(t->cache, &job->id, t->stop, &block) == ERR_OK)
-                block_buffer_unref(block);
+            block_cache_fetch(t->cache, job->ids, job->count, t->stop);
             free(job);
             pthread_mutex_lock(&t->work_lock);
         } else {
@@ -40,7 +39,7 @@ void work_start(struct open_files *t)
     list_init(&t->puts);
     list_init(&t->prefetches);
     for (unsigned n = 0; n < FILE_WORKERS; n++)
-        CHECK(pthread_create(&t->workers[n], NULL, worker_main, t) == 0);
+        thread_start(&t->workers[n], worker_main, t);
 }
 
 void work_stop(struct open_files *t)
@@ -75,21 +74,23 @@ bool work_take_back(struct open_files *t, struct full_chunk *f)
     return waiting;
 }
 
-void work_prefetch(struct open_files *t, const struct sha256 *id)
+void work_prefetch(struct open_files *t, const struct sha256 *ids, unsigned count)
 {
-    if (block_cache_has(t->cache, id))
-        return;
-    struct prefetch *job = MEM_NEW(struct prefetch);
-    job->id = *id;
+    struct prefetch *job = mem_alloc(sizeof *job + count * sizeof job->ids[0]);
+    list_node_init(&job->job);
+    job->count = 0;
+    for (unsigned n = 0; n < count; n++)
+        if (!block_cache_has(t->cache, &ids[n]))
+            job->ids[job->count++] = ids[n];
     pthread_mutex_lock(&t->work_lock);
-    bool room = t->prefetch_count < FILE_PREFETCH_QUEUE && !t->stopping;
-    if (room) {
+    bool taken = job->count > 0 && t->prefetch_count < FILE_PREFETCH_QUEUE && !t->stopping;
+    if (taken) {
         t->prefetch_count++;
         list_push_back(&t->prefetches, &job->job);
         pthread_cond_signal(&t->work_there);
     }
     pthread_mutex_unlock(&t->work_lock);
-    if (!room)
+    if (!taken)
         free(job);
 }
 
@@ -128,9 +129,26 @@ static bool flush_round(struct open_files *t)
         pthread_mutex_unlock(&t->lock);
         pthread_mutex_lock(&i->lock);
         bool dirty = inode_is_dirty(i);
-        bool due = dirty && (closed || clock_boot_ns() - i->dirty_since_ns > FILE_DIRTY_AGE_NS);
+        int64_t now_ns = clock_boot_ns();
+        bool eager = now_ns < i->eager_until_ns;
+        bool due = dirty && (closed || inode_is_pressed(i) ||
+                             now_ns - i->dirty_since_ns >= (eager ? FILE_EAGER_AGE_NS : FILE_DIRTY_AGE_NS));
+        if (i->staged)
+            due = closed || now_ns - i->staged_since_ns >= FILE_STAGED_NS;
+        bool refresh = i->refresh, waits = i->staged;
+        if (dirty && closed && i->orphan) {
+            inode_discard(i); /* nobody will ever read it */
+            due = false;
+        }
         pthread_mutex_unlock(&i->lock);
         any = any || dirty;
+        if (dirty && eager && !due && !waits)
+            flush_soon(t);
+        if (refresh) {
+            /* What the kernel has mapped is of before, unless only attributes have changed. */
+            if (inode_refresh(i, t->stop) == ERR_OK && t->options.on_stale && !inode_pages_are_current(i))
+                t->options.on_stale(t->options.context, i->ino);
+        }
         if (due && inode_commit(i, t->stop) != ERR_OK)
             any = true; /* the error is kept for the handles, or it is tried again */
         inode_leave(i);
@@ -139,35 +157,14 @@ static bool flush_round(struct open_files *t)
     return any;
 }
 
-static void send_releases(struct open_files *t)
-{
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    for (;;) {
-        unsigned count = 0;
-        pthread_mutex_lock(&t->flush_lock);
-        while (t->release_count > 0 && count < LIMIT_OPEN_HINTS)
-            inos[count++] = t->releases[--t->release_count];
-        pthread_mutex_unlock(&t->flush_lock);
-        if (count == 0)
-            return;
-        struct meta_command command = {.op = META_RELEASE, .release = {.inos = inos, .count = count}};
-        struct meta_reply reply;
-        /* When it fails for good, the session's end releases them. */
-        if (meta_client_call(t->meta, &command, t->stop, &reply) != ERR_OK)
-            return;
-    }
-}
-
 static void wait_for_work(struct open_files *t, bool any)
 {
     pthread_mutex_lock(&t->flush_lock);
-    if (!t->flush_stopping && t->release_count == 0) {
+    if (!t->flush_stopping) {
         if (any || t->flush_pending) {
-            struct timespec until;
-            clock_gettime(CLOCK_MONOTONIC, &until);
-            int64_t at = (int64_t)until.tv_sec * NS_PER_S + until.tv_nsec + FLUSH_PERIOD_NS;
-            until = (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
-            pthread_cond_timedwait(&t->flush_wanted, &t->flush_lock, &until);
+            int64_t period_ns = t->flush_eager ? FILE_EAGER_AGE_NS : FLUSH_PERIOD_NS;
+            t->flush_eager = false;
+            moment_wait_for(&t->flush_wanted, &t->flush_lock, period_ns);
         } else {
             t->flush_idle = true;
             pthread_cond_wait(&t->flush_wanted, &t->flush_lock);
@@ -187,22 +184,16 @@ static void *flusher_main(void *p)
         pthread_mutex_unlock(&t->flush_lock);
         if (stopping)
             break;
-        send_releases(t);
         wait_for_work(t, flush_round(t));
     }
-    send_releases(t);
     return NULL;
 }
 
 void flush_start(struct open_files *t)
 {
     pthread_mutex_init(&t->flush_lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->flush_wanted, &attr);
-    pthread_condattr_destroy(&attr);
-    CHECK(pthread_create(&t->flusher, NULL, flusher_main, t) == 0);
+    moment_cond_init(&t->flush_wanted);
+    thread_start(&t->flusher, flusher_main, t);
 }
 
 void flush_stop(struct open_files *t)
@@ -212,7 +203,6 @@ void flush_stop(struct open_files *t)
     pthread_cond_signal(&t->flush_wanted);
     pthread_mutex_unlock(&t->flush_lock);
     pthread_join(t->flusher, NULL);
-    free(t->releases);
     pthread_cond_destroy(&t->flush_wanted);
     pthread_mutex_destroy(&t->flush_lock);
 }
@@ -227,14 +217,10 @@ void flush_wake(struct open_files *t)
     pthread_mutex_unlock(&t->flush_lock);
 }
 
-void flush_release(struct open_files *t, uint64_t ino)
+void flush_soon(struct open_files *t)
 {
     pthread_mutex_lock(&t->flush_lock);
-    if (t->release_count == t->release_capacity) {
-        t->release_capacity = MAX(2 * t->release_capacity, 16u);
-        t->releases = mem_realloc(t->releases, t->release_capacity * sizeof *t->releases);
-    }
-    t->releases[t->release_count++] = ino;
+    t->flush_pending = t->flush_eager = true;
     pthread_cond_signal(&t->flush_wanted);
     pthread_mutex_unlock(&t->flush_lock);
 }

@@ -32,7 +32,7 @@ static void make_full(struct file_inode *i, struct dirty_chunk *c)
     work_put(t, f);
 }
 
-static enum err write_piece(struct file_inode *i, uint64_t offset, const uint8_t *from, size_t size,
+static enum err write_piece(struct file_inode *i, uint64_t offset, const uint8_t *from, size_t size, bool kill_set_id,
                             struct rpc_cancel *cancel)
 {
     pthread_mutex_lock(&i->lock);
@@ -49,85 +49,46 @@ static enum err write_piece(struct file_inode *i, uint64_t offset, const uint8_t
     atomic_fetch_add(&i->files->dirty_bytes, i->dirty.bytes - before);
     i->size = MAX(i->size, offset + size);
     i->mtime_ns = clock_wall_ns();
-    if (was_clean)
+    i->kill_set_id = i->kill_set_id || kill_set_id;
+    bool eager = clock_boot_ns() < i->eager_until_ns;
+    if (was_clean) {
         i->dirty_since_ns = clock_boot_ns();
-    if (dirty_chunk_is_full(c))
+        i->session = meta_client_last_session(i->files->meta);
+    }
+    bool full = dirty_chunk_is_full(c);
+    if (full)
         make_full(i, c);
     pthread_mutex_unlock(&i->lock);
-    if (was_clean)
+    if (full && inode_is_pressed(i))
+        flush_soon(i->files);
+    if (was_clean && eager)
+        flush_soon(i->files);
+    else if (was_clean)
         flush_wake(i->files);
     return ERR_OK;
 }
 
-static enum err append(struct open_file *h, const uint8_t *from, size_t size, struct rpc_cancel *cancel)
+enum err file_write_as(struct open_file *h, uint64_t offset, const void *from, size_t size, unsigned flags,
+                       struct rpc_cancel *cancel)
 {
     struct file_inode *i = h->inode;
-    TRY(inode_commit(i, cancel)); /* what was written before is before it in the file too */
-    struct block_buffer *block = block_buffer_new(mem_dup(from, size), size);
-    struct meta_extent extent = {.length = size, .block = block->id};
-    struct meta_command command = {.op = META_COMMIT,
-                                   .commit = {.ino = i->ino,
-                                              .extents = &extent,
-                                              .extent_count = 1,
-                                              .append = true,
-                                              .has_mtime = true,
-                                              .mtime_ns = clock_wall_ns()}};
-    struct meta_reply reply;
-    enum err e = block_client_put_durable(i->files->blocks, &block, 1, cancel);
-    pthread_mutex_lock(&i->lock);
-    uint64_t before = i->attr.version;
-    pthread_mutex_unlock(&i->lock);
-    if (e == ERR_OK)
-        e = meta_client_call(i->files->meta, &command, cancel, &reply);
-    if (e == ERR_OK)
-        e = reply.status;
-    if (e == ERR_OK) {
-        block_cache_insert(i->files->cache, block);
-        pthread_mutex_lock(&i->lock);
-        struct layout known = {0};
-        bool continues = reply.attr.version == i->attr.version + 1 && reply.attr.content_id == i->attr.content_id;
-        if (continues) { /* the extents that we know stay, and get one more */
-            known = i->layout;
-            i->layout = (struct layout){0};
-        }
-        inode_take_attr(i, &reply.attr);
-        if (continues) {
-            layout_free(&i->layout);
-            i->layout = known;
-            extent.file_offset = reply.offset;
-            layout_replace(&i->layout, &extent);
-        }
-        pthread_mutex_unlock(&i->lock);
-        inode_own_change(i, before, 1, reply.attr.version);
-        atomic_fetch_add(&i->files->commits, 1);
-    }
-    block_buffer_unref(block);
-    return e;
-}
-
-enum err file_write(struct open_file *h, uint64_t offset, const void *from, size_t size, struct rpc_cancel *cancel)
-{
-    struct file_inode *i = h->inode;
+    bool kill_set_id = flags & FILE_WRITE_KILL_SET_ID;
     if ((h->flags & O_ACCMODE) == O_RDONLY)
         return ERR_BADF;
+    if (atomic_load(&h->refused))
+        return ERR_IO;
     if (size > META_SIZE_MAX || offset > META_SIZE_MAX - size)
         return ERR_FBIG;
+    if (flags & FILE_WRITE_APPEND)
+        return file_append(h, offset, from, size, kill_set_id, cancel);
     const uint8_t *at = from;
-    if (h->flags & O_APPEND) {
-        while (size > 0) {
-            size_t piece = MIN(size, (size_t)LIMIT_BLOCK_BYTES);
-            TRY(append(h, at, piece, cancel));
-            at += piece;
-            size -= piece;
-        }
-        return ERR_OK;
-    }
+    TRY(inode_append_staged(i, true, cancel));
     pthread_mutex_lock(&i->lock);
     h->wrote = true;
     pthread_mutex_unlock(&i->lock);
     while (size > 0) {
         size_t piece = MIN(size, (size_t)(CHUNK_BYTES - offset % CHUNK_BYTES));
-        TRY(write_piece(i, offset, at, piece, cancel));
+        TRY(write_piece(i, offset, at, piece, kill_set_id, cancel));
         offset += piece;
         at += piece;
         size -= piece;
@@ -136,6 +97,11 @@ enum err file_write(struct open_file *h, uint64_t offset, const void *from, size
     if (atomic_load(&i->files->dirty_bytes) > i->files->options.dirty_bytes)
         TRY(inode_commit(i, cancel));
     return ERR_OK;
+}
+
+enum err file_write(struct open_file *h, uint64_t offset, const void *from, size_t size, struct rpc_cancel *cancel)
+{
+    return file_write_as(h, offset, from, size, h->flags & O_APPEND ? FILE_WRITE_APPEND : 0, cancel);
 }
 
 /* The error of a background commit, once for each handle. Under the lock. */
@@ -152,12 +118,14 @@ static enum err commit_and_report(struct open_file *h, bool skip_orphans, struct
 {
     struct file_inode *i = h->inode;
     pthread_mutex_lock(&i->lock);
-    bool needed = inode_is_dirty(i) && !(skip_orphans && i->orphan);
+    bool needed = inode_is_dirty(i) && !(skip_orphans && i->orphan), own = i->staged_by == h;
     enum err e = needed ? ERR_OK : take_error(h);
     pthread_mutex_unlock(&i->lock);
     if (!needed)
         return e;
-    e = inode_commit(i, cancel);
+    e = own ? inode_append_staged(i, true, cancel) : ERR_OK;
+    if (e == ERR_OK)
+        e = inode_commit(i, cancel);
     pthread_mutex_lock(&i->lock);
     enum err earlier = take_error(h);
     pthread_mutex_unlock(&i->lock);

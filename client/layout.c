@@ -80,13 +80,18 @@ bool layout_knows(const struct layout *l, uint64_t from, uint64_t to)
     return from >= l->from && to <= l->to;
 }
 
+bool layout_is_hole(const struct meta_extent *e)
+{
+    static const struct sha256 zero;
+    return sha256_equal(&e->block, &zero);
+}
+
 static struct meta_extent part(const struct meta_extent *e, uint64_t from, uint64_t to)
 {
     struct meta_extent r = *e;
-    static const struct sha256 zero;
     r.file_offset = from;
     r.length = to - from;
-    if (!sha256_equal(&e->block, &zero))
+    if (!layout_is_hole(e))
         r.block_offset = e->block_offset + (uint32_t)(from - e->file_offset);
     return r;
 }

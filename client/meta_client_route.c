@@ -48,6 +48,12 @@ static struct rpc_channel *new_channel(struct meta_route *r, const struct rpc_ad
                                                          .connect_timeout_ns = CONNECT_TIMEOUT_NS});
 }
 
+static void add_channels(struct meta_route *r, size_t member, const struct rpc_address *address)
+{
+    r->channels[member] = new_channel(r, address);
+    r->held[member] = new_channel(r, address);
+}
+
 void meta_route_init(struct meta_route *r, const struct rpc_address *servers, size_t count, const char *client_name)
 {
     CHECK(count >= 1 && count <= LIMIT_NODES);
@@ -64,13 +70,22 @@ void meta_route_init(struct meta_route *r, const struct rpc_address *servers, si
     r->hello = wire_hello_encode(&hello, &r->arena);
     route_choice_init(&r->choice, count);
     for (size_t i = 0; i < count; i++)
-        r->channels[i] = new_channel(r, &servers[i]);
+        add_channels(r, i, &servers[i]);
+}
+
+void meta_route_begin_anywhere(struct meta_route *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->choice.current = prng_below(&r->prng, r->choice.count);
+    pthread_mutex_unlock(&r->lock);
 }
 
 void meta_route_close(struct meta_route *r)
 {
-    for (size_t i = 0; i < r->choice.count; i++)
+    for (size_t i = 0; i < r->choice.count; i++) {
         rpc_channel_free(r->channels[i]);
+        rpc_channel_free(r->held[i]);
+    }
     arena_free(&r->arena);
     pthread_mutex_destroy(&r->lock);
 }
@@ -83,14 +98,23 @@ void meta_route_set_cluster(struct meta_route *r, const uint8_t cluster_id[16])
     pthread_mutex_unlock(&r->lock);
 }
 
+void meta_route_cluster(struct meta_route *r, uint8_t ret_id[16])
+{
+    pthread_mutex_lock(&r->lock);
+    memcpy(ret_id, r->cluster_id, sizeof r->cluster_id);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void meta_route_describe(struct meta_route *r, char *to, size_t size)
 {
     pthread_mutex_lock(&r->lock);
     size_t used = (size_t)snprintf(to, size, "waiting for ");
     for (size_t i = 0; i < r->choice.count && used < size; i++) {
-        const char *why = r->choice.trouble[i] == ERR_OK ? "not asked yet" : err_message(r->choice.trouble[i]);
+        struct err_text why = {"not asked yet"};
+        if (r->choice.trouble[i] != ERR_OK)
+            rpc_channel_explain(r->channels[i], r->choice.trouble[i], &why);
         used += (size_t)snprintf(to + used, size - used, "%s%s (%s)", i ? ", " : "",
-                                 rpc_channel_address(r->channels[i]), why);
+                                 rpc_channel_address(r->channels[i]), why.text);
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -120,8 +144,18 @@ static size_t find_or_add(struct meta_route *r, struct slice address)
     if (rpc_address_parse(text, &parsed, NULL) != ERR_OK)
         return ROUTE_NOBODY;
     log_info("learned of metastore member %s", text);
-    r->channels[r->choice.count] = new_channel(r, &parsed);
+    add_channels(r, r->choice.count, &parsed);
     return route_choice_add(&r->choice);
+}
+
+size_t meta_route_channels(struct meta_route *r, struct rpc_channel *ret[ROUTE_MEMBERS], size_t *ret_current)
+{
+    pthread_mutex_lock(&r->lock);
+    size_t count = r->choice.count;
+    memcpy(ret, r->channels, count * sizeof(struct rpc_channel *));
+    *ret_current = r->choice.current;
+    pthread_mutex_unlock(&r->lock);
+    return count;
 }
 
 void meta_route_learn(struct meta_route *r, const struct wire_members *members)
@@ -132,13 +166,26 @@ void meta_route_learn(struct meta_route *r, const struct wire_members *members)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* Whether what was asked for may be done all the same. */
+static bool may_be_done(enum err e, const struct rpc_call *call, struct slice detail)
+{
+    struct arena arena = {0};
+    struct wire_error error;
+    if (!call)
+        return e != ERR_UNREACHABLE; /* then there was no connection to send it over */
+    wire_error_decode(detail, &arena, &error);
+    arena_free(&arena);
+    return !error.not_done;
+}
+
 /* What one try's failure means. */
-static enum route_verdict judge(struct meta_route *r, size_t asked, enum err e, const struct rpc_call *call,
-                                struct slice detail)
+static enum route_verdict judge(struct meta_route *r, size_t asked, int64_t begun_ns, enum err e,
+                                const struct rpc_call *call, struct slice detail)
 {
     struct arena arena = {0};
     struct wire_error error = {0};
     struct route_failure failure = {.asked = asked,
+                                    .begun_ns = begun_ns,
                                     .error = e,
                                     .answered = call != NULL,
                                     .detailed = call != NULL && detail.size > 0,
@@ -190,7 +237,7 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
             return ERR_TIMEOUT;
         pthread_mutex_lock(&r->lock);
         size_t asked = r->choice.current;
-        struct rpc_channel *channel = r->channels[asked];
+        struct rpc_channel *channel = request->held ? r->held[asked] : r->channels[asked];
         pthread_mutex_unlock(&r->lock);
 
         int64_t deadline = now + progress.patience.try_ns;
@@ -201,13 +248,18 @@ enum err meta_route_call(struct meta_route *r, const struct meta_request *reques
         enum err e = rpc_channel_call(channel, request->method, request->message, NULL, 0, deadline, request->cancel,
                                       &call, &message, &payload);
         if (e == ERR_OK) {
+            pthread_mutex_lock(&r->lock);
+            route_choice_served(&r->choice, asked, clock_boot_ns());
+            pthread_mutex_unlock(&r->lock);
             *ret_call = call;
             *ret_message = message;
             return ERR_OK;
         }
+        if (request->ret_maybe && may_be_done(e, call, message))
+            *request->ret_maybe = true;
         if (!call && e == ERR_CANCELLED)
             return e;
-        enum route_verdict verdict = judge(r, asked, e, call, message);
+        enum route_verdict verdict = judge(r, asked, now, e, call, message);
         log_debug("%s: %s%s", rpc_channel_address(channel), err_message(e), call ? "" : " (connection)");
         if (call)
             rpc_call_free(call);

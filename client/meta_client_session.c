@@ -1,11 +1,11 @@
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/prng.h"
 #include "client/meta_client_internal.h"
+#include "client/moment.h"
 #include "proto/methods.h"
 #include "proto/wire_meta.h"
 
@@ -21,6 +21,7 @@ enum err meta_session_open(struct meta_client *c, const struct meta_request *req
     struct meta_command command = {.op = META_SESSION_OPEN};
     command.session_open.export = slice_str(c->options.export_name);
     command.session_open.client = SLICE(client.data, MIN(client.size, (size_t)255));
+    command.session_open.attaches = c->options.on_notice != NULL;
     random_bytes(command.session_open.nonce, sizeof command.session_open.nonce);
 
     struct meta_request open = *request;
@@ -33,8 +34,9 @@ enum err meta_session_open(struct meta_client *c, const struct meta_request *req
     if (e == ERR_OK && (reply.session == 0 || !reply.has_attr))
         e = ERR_PROTOCOL;
     if (e == ERR_OK) {
+        atomic_store(&c->export_options, reply.export_options); /* before anything is done in this session */
         pthread_mutex_lock(&c->lock);
-        c->session = reply.session;
+        c->session = c->last_session = reply.session;
         session_window_init(&c->window);
         pthread_cond_broadcast(&c->changed);
         pthread_mutex_unlock(&c->lock);
@@ -71,7 +73,9 @@ enum err meta_session_begin(struct meta_client *c, struct meta_command *command,
     enum err e = ERR_OK;
     pthread_mutex_lock(&c->lock);
     while (c->session == 0 || !session_window_has_room(&c->window)) {
-        if (cancel && rpc_cancel_fired(cancel))
+        if (command->session != 0 && c->session != command->session)
+            e = ERR_SESSION_EXPIRED;
+        else if (cancel && rpc_cancel_fired(cancel))
             e = ERR_CANCELLED;
         else if (c->stopping)
             e = ERR_SESSION_EXPIRED;
@@ -79,12 +83,10 @@ enum err meta_session_begin(struct meta_client *c, struct meta_command *command,
             e = ERR_TIMEOUT;
         if (e != ERR_OK)
             break;
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        int64_t at = until.tv_sec * NS_PER_S + until.tv_nsec + WAIT_STEP_NS;
-        until = (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};
-        pthread_cond_timedwait(&c->changed, &c->lock, &until);
+        moment_wait_for(&c->changed, &c->lock, WAIT_STEP_NS);
     }
+    if (e == ERR_OK && command->session != 0 && c->session != command->session)
+        e = ERR_SESSION_EXPIRED;
     if (e == ERR_OK) {
         command->session = c->session;
         command->seq = session_window_take(&c->window);
@@ -118,6 +120,8 @@ void meta_session_leave(struct meta_client *c, const struct meta_command *comman
     u->session = command->session;
     u->seq = command->seq;
     u->op = command->op;
+    if (c->options.known)
+        known_uncertain(c->options.known, command);
     bytes_append(&u->message, message);
     pthread_mutex_lock(&c->lock);
     list_push_back(&c->unresolved, &u->node);
@@ -141,6 +145,14 @@ uint64_t meta_client_session(struct meta_client *c)
 {
     pthread_mutex_lock(&c->lock);
     uint64_t session = c->session;
+    pthread_mutex_unlock(&c->lock);
+    return session;
+}
+
+uint64_t meta_client_last_session(struct meta_client *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint64_t session = c->last_session;
     pthread_mutex_unlock(&c->lock);
     return session;
 }

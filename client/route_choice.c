@@ -30,6 +30,12 @@ static size_t next_in_turn(const struct route_choice *c, size_t failed, int64_t 
     return (failed + 1) % c->count;
 }
 
+void route_choice_served(struct route_choice *c, size_t member, int64_t now_ns)
+{
+    CHECK(member < c->count);
+    c->served_ns[member] = now_ns;
+}
+
 static enum route_verdict move_on(struct route_choice *c, const struct route_failure *f, int64_t now_ns)
 {
     c->trouble[f->asked] = f->error;
@@ -47,6 +53,12 @@ enum route_verdict route_choice_failed(struct route_choice *c, const struct rout
     /* A connection that can't be used says nothing about the other members. */
     if (!f->answered && f->error == ERR_TOO_BIG)
         return ROUTE_END;
+    /* An answer that waits for other mounts takes up to a lease term (replica/leases.h). Were its server taken for
+     * dead, this mount would ask elsewhere for its notices and renewals too, and so let others wait. */
+    if (!f->answered && f->error == ERR_TIMEOUT && c->served_ns[f->asked] > f->begun_ns) {
+        c->trouble[f->asked] = f->error;
+        return ROUTE_LATER;
+    }
     if (!f->answered) {
         (void)move_on(c, f, now_ns);
         return ROUTE_LATER;

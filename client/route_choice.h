@@ -17,6 +17,7 @@
 struct route_choice {
     enum err trouble[ROUTE_MEMBERS];       /* why the last try of each failed; ERR_OK: it didn't */
     int64_t avoid_until_ns[ROUTE_MEMBERS]; /* who did not answer is asked only if nobody else is left */
+    int64_t served_ns[ROUTE_MEMBERS];      /* when each last served a request, of whichever caller */
     size_t count, current;                 /* current: who is to be asked */
 };
 
@@ -24,9 +25,13 @@ void route_choice_init(struct route_choice *c, size_t count);
 /* One more member. ROUTE_NOBODY: there are as many as there may be. */
 size_t route_choice_add(struct route_choice *c);
 
+/* The member has served a request. */
+void route_choice_served(struct route_choice *c, size_t member, int64_t now_ns);
+
 /* A try that failed. */
 struct route_failure {
     size_t asked;
+    int64_t begun_ns; /* of the try: a member that has served others since then is there, and only slow with this one */
     enum err error;
     bool answered; /* the member said so itself; else the connection to it is of no use */
     bool detailed; /* with more than the bare error */

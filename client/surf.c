@@ -13,33 +13,45 @@
 #define DEFAULT_CACHE_BYTES (256 * MIB)
 #define DEFAULT_DIRTY_BYTES (256 * MIB)
 #define DEFAULT_READAHEAD_BYTES (8 * MIB)
-
-uint64_t surf_orphan_of(enum meta_op op, const struct meta_reply *reply)
-{
-    if (reply->status != ERR_OK || !reply->orphaned)
-        return 0;
-    return op == META_RENAME ? reply->replaced.ino : reply->attr.ino;
-}
-
-/* An unlink whose caller was interrupted has made an orphan after all: nothing but this knows of it. */
-static void on_resolved(void *context, enum meta_op op, const struct meta_reply *reply)
-{
-    struct surf *s = context;
-    if (op != META_UNLINK && op != META_RENAME)
-        return;
-    uint64_t orphan = surf_orphan_of(op, reply);
-    if (orphan == 0)
-        return;
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    unsigned count;
-    (void)file_unlinks_begin(s->files, inos, &count);
-    file_unlinks_end(s->files, orphan);
-}
+#define DEFAULT_INODES 1000000u
+#define DEFAULT_MERGE_AFTER_NS (5 * NS_PER_S)
 
 static void on_waiting(void *context, const char *text)
 {
     struct surf *s = context;
     s->on_waiting(s->on_waiting_context, text);
+}
+
+/* Before the files are there nothing is open. */
+static void on_notice(void *context, const struct meta_notice *notice)
+{
+    struct surf *s = context;
+    struct open_files *files = atomic_load(&s->files);
+    if (files)
+        file_notice(files, notice);
+}
+
+static unsigned closed_orphans(void *context, uint64_t *inos, unsigned max)
+{
+    struct surf *s = context;
+    struct open_files *files = atomic_load(&s->files);
+    return files ? file_closed_orphans(files, inos, max) : 0;
+}
+
+static void on_expired(void *context, uint64_t session)
+{
+    struct surf *s = context;
+    struct locks *locks = atomic_load(&s->locks);
+    if (locks)
+        locks_expired(locks, session);
+}
+
+static void on_resolved(void *context, const struct meta_command *command, const struct meta_reply *reply)
+{
+    struct surf *s = context;
+    struct locks *locks = atomic_load(&s->locks);
+    if (locks)
+        locks_resolved(locks, command, reply);
 }
 
 enum err surf_open_export(const struct surf_options *options, struct surf **ret, struct err_text *why)
@@ -53,40 +65,79 @@ enum err surf_open_export(const struct surf_options *options, struct surf **ret,
                                        .client_name = options->client_name,
                                        .open_timeout_ns = options->mount_timeout_ns,
                                        .soft_timeout_ns = options->soft_timeout_ns,
+                                       .tells_not_done = options->tells_not_done,
+                                       .read_from_any = options->read_from_any,
                                        .on_waiting = options->on_waiting ? on_waiting : NULL,
+                                       .on_notice = on_notice,
+                                       .closed_orphans = closed_orphans,
+                                       .on_expired = on_expired,
                                        .on_resolved = on_resolved,
                                        .context = s};
+    if (options->caches && !options->read_from_any) {
+        struct known_options known = {.inodes_max = options->inodes_max ? options->inodes_max : DEFAULT_INODES,
+                                      .forget_attr = options->forget_attr,
+                                      .forget_names = options->forget_names,
+                                      .detached = options->detached,
+                                      .context = options->context};
+        s->known = meta.known = known_new(&known);
+    }
     struct meta_attr root;
-    int64_t asked = clock_boot_ns();
-    enum err e = meta_client_open(&meta, &s->meta, &root, why);
+    enum err e = ERR_OK;
+    if (options->disk_cache)
+        e = disk_cache_open(options->disk_cache, options->disk_cache_bytes, &s->disk, why);
+    if (e == ERR_OK)
+        e = meta_client_open(&meta, &s->meta, &root, why);
     if (e != ERR_OK) {
+        disk_cache_free(s->disk);
+        known_free(s->known);
         free(s);
         return e;
     }
     struct file_options files = {
+        .disk = s->disk,
         .cache_bytes = options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES,
         .dirty_bytes = options->dirty_bytes ? options->dirty_bytes : DEFAULT_DIRTY_BYTES,
+        .merge_after_ns = options->no_merge             ? 0
+                          : options->merge_after_ns > 0 ? options->merge_after_ns
+                                                        : DEFAULT_MERGE_AFTER_NS,
+        .inline_bytes = options->no_inline ? 0 : LIMIT_INLINE_BYTES,
         .readahead_bytes = options->readahead_bytes ? options->readahead_bytes : DEFAULT_READAHEAD_BYTES,
         .on_stale = options->on_stale,
+        .drop_pages = options->drop_pages,
+        .atime = options->atime,
         .context = options->context,
+        .known = s->known,
     };
-    surf_recent_init(&s->recent);
-    surf_recent_put(&s->recent, &root, asked);
     s->blocks = block_client_new(s->meta, options->soft_timeout_ns);
-    s->files = open_files_new(s->meta, s->blocks, &files);
+    atomic_store(&s->files, open_files_new(s->meta, s->blocks, &files));
+    atomic_store(&s->locks, locks_new(s->meta, s->files));
     *ret = s;
     return ERR_OK;
+}
+
+void surf_cluster(struct surf *s, uint8_t ret_id[16])
+{
+    meta_client_cluster(s->meta, ret_id);
 }
 
 void surf_close_export(struct surf *s, int64_t timeout_ns)
 {
     if (!s)
         return;
+    meta_client_stop_leases(s->meta); /* no notice of a file comes any more */
+    locks_stop(s->locks);
     open_files_free(s->files, timeout_ns);
     block_client_free(s->blocks);
-    meta_client_close(s->meta);
-    surf_recent_close(&s->recent);
+    meta_client_close(s->meta); /* the locks go with the session */
+    locks_free(s->locks);
+    known_free(s->known);
+    disk_cache_free(s->disk);
     free(s);
+}
+
+bool surf_squashes_root(struct surf *s)
+{
+    return meta_client_export_options(s->meta) & META_EXPORT_ROOT_SQUASH;
 }
 
 enum err surf_check_name(struct slice name)
@@ -105,25 +156,11 @@ static struct rpc_cancel *cancel_of(const struct surf_caller *c)
     return c ? c->cancel : NULL;
 }
 
-enum err surf_change(struct surf *s, const struct surf_caller *c, struct meta_command *command, uint64_t parent,
-                     uint64_t other, struct meta_reply *ret)
+enum err surf_change(struct surf *s, const struct surf_caller *c, struct meta_command *command, struct meta_reply *ret)
 {
     struct meta_reply reply;
-    int64_t asked = clock_boot_ns();
-    enum err e = meta_client_call(s->meta, command, cancel_of(c), &reply);
-    if (e == ERR_OK && reply.status != ERR_OK)
-        return reply.status;
-    /* Without an outcome nobody knows what these look like now. */
-    surf_recent_drop(&s->recent, parent);
-    if (other != 0)
-        surf_recent_drop(&s->recent, other);
-    TRY(e);
-    if (reply.has_attr)
-        surf_recent_drop(&s->recent, reply.attr.ino);
-    if (reply.has_replaced)
-        surf_recent_drop(&s->recent, reply.replaced.ino);
-    if (reply.has_parent)
-        surf_recent_put(&s->recent, &reply.parent, asked);
+    TRY(meta_client_call(s->meta, command, cancel_of(c), &reply));
+    TRY(reply.status);
     *ret = reply;
     return ERR_OK;
 }
@@ -165,9 +202,22 @@ enum err surf_statfs(struct surf *s, const struct surf_caller *c, struct surf_sp
     return e;
 }
 
+void surf_stats(struct surf *s, struct surf_stats *ret)
+{
+    *ret = (struct surf_stats){.calls = meta_client_calls(s->meta)};
+    file_stats(s->files, &ret->files);
+    if (s->known)
+        known_stats(s->known, &ret->known);
+}
+
 struct open_files *surf_files(struct surf *s)
 {
     return s->files;
+}
+
+struct locks *surf_locks(struct surf *s)
+{
+    return s->locks;
 }
 
 struct meta_client *surf_meta(struct surf *s)

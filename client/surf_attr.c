@@ -15,33 +15,85 @@ static enum err query_attr(struct surf *s, const struct surf_caller *c, struct m
 {
     struct arena arena = {0};
     struct meta_query_reply reply;
-    int64_t asked = clock_boot_ns();
     enum err e = surf_query(s, c, query, &arena, &reply);
     if (e == ERR_OK)
         e = surf_take_attr(s, reply.has_attr, &reply.attr, ret);
-    if (e == ERR_OK)
-        surf_recent_update(&s->recent, ret, asked);
     arena_free(&arena);
     return e;
+}
+
+static enum err lookup(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
+                       struct meta_attr *ret)
+{
+    enum known_name known = s->known ? known_lookup(s->known, parent, name, ret) : KNOWN_NOT;
+    if (known == KNOWN_ABSENT)
+        return ERR_NOENT;
+    if (known == KNOWN_THERE) {
+        file_overlay_attr(s->files, ret);
+        return ERR_OK;
+    }
+    struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = parent, .name = name};
+    return query_attr(s, c, &query, ret);
 }
 
 enum err surf_lookup(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
                      struct meta_attr *ret)
 {
     TRY(surf_check_name(name));
-    struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = parent, .name = name};
-    return query_attr(s, c, &query, ret);
+    struct file_create mark;
+    file_create_begin(s->files, &mark);
+    enum err e = lookup(s, c, parent, name, ret);
+    if (e == ERR_OK && S_ISREG(ret->mode))
+        file_looked_up(s->files, &mark, ret->ino);
+    else
+        file_create_end(s->files, &mark);
+    return e;
 }
 
 enum err surf_getattr(struct surf *s, const struct surf_caller *c, uint64_t ino, struct meta_attr *ret)
 {
+    if (s->known && known_attr(s->known, ino, ret)) {
+        file_overlay_attr(s->files, ret);
+        return ERR_OK;
+    }
     struct meta_query query = {.op = META_QUERY_GETATTR, .ino = ino};
     return query_attr(s, c, &query, ret);
 }
 
-bool surf_recent_attr(struct surf *s, uint64_t ino, int64_t max_age_ns, struct meta_attr *ret, int64_t *ret_age_ns)
+bool surf_believed_attr(struct surf *s, uint64_t ino, struct meta_attr *ret)
 {
-    return surf_recent_get(&s->recent, ino, ret, ret_age_ns) && *ret_age_ns <= max_age_ns;
+    return s->known && known_attr(s->known, ino, ret);
+}
+
+void surf_answer_begin(struct surf *s)
+{
+    if (s->known)
+        known_answer_begin(s->known);
+}
+
+void surf_answer_end(struct surf *s)
+{
+    if (s->known)
+        known_answer_end(s->known);
+}
+
+int64_t surf_attr_ns(struct surf *s, struct meta_attr *attr)
+{
+    int64_t ns = s->known ? known_attr_ns(s->known, attr) : 0;
+    if (ns > 0)
+        file_overlay_attr(s->files, attr);
+    return ns;
+}
+
+int64_t surf_name_ns(struct surf *s, uint64_t directory, struct slice name, uint64_t ino)
+{
+    return s->known ? known_name_ns(s->known, directory, name, ino) : 0;
+}
+
+void surf_set_kernel_names(struct surf *s, bool can)
+{
+    if (s->known)
+        known_set_kernel_names(s->known, can);
 }
 
 enum err surf_setattr(struct surf *s, const struct surf_caller *c, uint64_t ino, const struct surf_setattr *set,
@@ -49,22 +101,24 @@ enum err surf_setattr(struct surf *s, const struct surf_caller *c, uint64_t ino,
 {
     if ((set->mask & META_SET_SIZE) && set->size > META_SIZE_MAX)
         return ERR_FBIG;
-    /* A later commit would set the time of the last write over the one that is given now. */
-    if (set->mask & (META_SET_MTIME | META_SET_MTIME_NOW | META_SET_ATIME | META_SET_ATIME_NOW))
+    uint32_t mask = set->mask;
+    if ((mask & META_SET_SIZE) && c && c->kills_set_id)
+        mask |= META_KILL_SET_ID;
+    /* A later commit would set the time of the last write over the one that is given now, and take bits of the mode. */
+    if (mask & (META_SET_MODE | META_SET_MTIME | META_SET_MTIME_NOW | META_SET_ATIME | META_SET_ATIME_NOW))
         TRY(file_commit_ino(s->files, ino, cancel_of(c)));
-    surf_recent_drop(&s->recent, ino);
     struct meta_reply reply;
     do {
         struct meta_command command = {.op = META_SETATTR,
                                        .setattr = {.ino = ino,
-                                                   .mask = set->mask,
+                                                   .mask = mask,
                                                    .mode = set->mode,
                                                    .uid = set->uid,
                                                    .gid = set->gid,
                                                    .size = set->size,
                                                    .atime_ns = set->atime_ns,
                                                    .mtime_ns = set->mtime_ns}};
-        if (set->mask & META_SET_SIZE)
+        if (mask & META_SET_SIZE)
             TRY(file_truncate(s->files, &command, cancel_of(c), &reply));
         else
             TRY(meta_client_call(s->meta, &command, cancel_of(c), &reply));

@@ -10,7 +10,8 @@ static enum err make(struct surf *s, const struct surf_caller *c, struct meta_co
     TRY(surf_check_name(command->make.name));
     command->make.uid = c->uid;
     command->make.gid = c->gid;
-    return surf_change(s, c, command, command->make.parent, 0, ret);
+    command->make.umask = c->umask & 0777u;
+    return surf_change(s, c, command, ret);
 }
 
 static enum err make_attr(struct surf *s, const struct surf_caller *c, struct meta_command *command,
@@ -21,8 +22,8 @@ static enum err make_attr(struct surf *s, const struct surf_caller *c, struct me
     return surf_take_attr(s, reply.has_attr, &reply.attr, ret);
 }
 
-enum err surf_create(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
-                     int flags, struct meta_attr *ret, struct open_file **ret_handle, bool *ret_keep_cache)
+static enum err create(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
+                       int flags, struct meta_attr *ret, struct open_file **ret_handle, bool *ret_keep_cache)
 {
     struct meta_command command = {
         .op = META_CREATE,
@@ -38,6 +39,16 @@ enum err surf_create(struct surf *s, const struct surf_caller *c, uint64_t paren
         TRY(file_open(s->files, attr.ino, flags, reply.existed ? NULL : &attr, c->cancel, ret_handle, ret_keep_cache));
     *ret = attr;
     return ERR_OK;
+}
+
+enum err surf_create(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
+                     int flags, struct meta_attr *ret, struct open_file **ret_handle, bool *ret_keep_cache)
+{
+    struct file_create mark;
+    file_create_begin(s->files, &mark);
+    enum err e = create(s, c, parent, name, mode, flags, ret, ret_handle, ret_keep_cache);
+    file_create_end(s->files, &mark);
+    return e;
 }
 
 enum err surf_mkdir(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name, uint32_t mode,
@@ -76,26 +87,43 @@ enum err surf_link(struct surf *s, const struct surf_caller *c, uint64_t ino, ui
     TRY(surf_check_name(name));
     struct meta_command command = {.op = META_LINK, .link = {.ino = ino, .parent = parent, .name = name}};
     struct meta_reply reply;
-    TRY(surf_change(s, c, &command, parent, 0, &reply));
+    TRY(surf_change(s, c, &command, &reply));
     return surf_take_attr(s, reply.has_attr, &reply.attr, ret);
 }
 
 enum err surf_unlink(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name)
 {
     TRY(surf_check_name(name));
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    unsigned count = 0;
-    bool all = file_unlinks_begin(s->files, inos, &count);
-    struct meta_command command = {.op = META_UNLINK,
-                                   .unlink = {.parent = parent,
-                                              .name = name,
-                                              .open_inos = all ? inos : NULL,
-                                              .open_count = all ? count : 0,
-                                              .open_unknown = !all}};
-    struct meta_reply reply = {0};
-    enum err e = surf_change(s, c, &command, parent, 0, &reply);
-    file_unlinks_end(s->files, e == ERR_OK ? surf_orphan_of(META_UNLINK, &reply) : 0);
-    return e;
+    struct meta_command command = {.op = META_UNLINK, .unlink = {.parent = parent, .name = name}};
+    struct meta_reply reply;
+    return surf_change(s, c, &command, &reply);
+}
+
+enum err surf_unlink_version(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
+                             uint64_t ino, uint64_t version)
+{
+    TRY(surf_check_name(name));
+    struct meta_command command = {
+        .op = META_UNLINK,
+        .unlink = {.parent = parent, .name = name, .expected_ino = ino, .expected_version = version}};
+    struct meta_reply reply;
+    return surf_change(s, c, &command, &reply);
+}
+
+enum err surf_take(struct surf *s, const struct surf_caller *c, uint64_t source, uint64_t ino, uint64_t version,
+                   uint64_t new_version, struct meta_attr *ret)
+{
+    struct meta_command command = {.op = META_CLONE,
+                                   .clone = {.source = source,
+                                             .ino = ino,
+                                             .length = META_SIZE_MAX,
+                                             .has_expected_version = true,
+                                             .expected_version = version,
+                                             .take = true,
+                                             .version = new_version}};
+    struct meta_reply reply;
+    TRY(surf_change(s, c, &command, &reply));
+    return surf_take_attr(s, reply.has_attr, &reply.attr, ret);
 }
 
 enum err surf_rmdir(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name)
@@ -103,7 +131,7 @@ enum err surf_rmdir(struct surf *s, const struct surf_caller *c, uint64_t parent
     TRY(surf_check_name(name));
     struct meta_command command = {.op = META_RMDIR, .unlink = {.parent = parent, .name = name}};
     struct meta_reply reply;
-    return surf_change(s, c, &command, parent, 0, &reply);
+    return surf_change(s, c, &command, &reply);
 }
 
 enum err surf_rename(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
@@ -111,20 +139,10 @@ enum err surf_rename(struct surf *s, const struct surf_caller *c, uint64_t paren
 {
     TRY(surf_check_name(name));
     TRY(surf_check_name(new_name));
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    unsigned count = 0;
-    bool all = file_unlinks_begin(s->files, inos, &count);
-    struct meta_command command = {.op = META_RENAME,
-                                   .rename = {.parent = parent,
-                                              .new_parent = new_parent,
-                                              .name = name,
-                                              .new_name = new_name,
-                                              .flags = meta_flags,
-                                              .open_inos = all ? inos : NULL,
-                                              .open_count = all ? count : 0,
-                                              .open_unknown = !all}};
-    struct meta_reply reply = {0};
-    enum err e = surf_change(s, c, &command, parent, new_parent, &reply);
-    file_unlinks_end(s->files, e == ERR_OK ? surf_orphan_of(META_RENAME, &reply) : 0);
-    return e;
+    struct meta_command command = {
+        .op = META_RENAME,
+        .rename = {
+            .parent = parent, .new_parent = new_parent, .name = name, .new_name = new_name, .flags = meta_flags}};
+    struct meta_reply reply;
+    return surf_change(s, c, &command, &reply);
 }

@@ -16,6 +16,9 @@ add_compile_options(
 add_compile_options($<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 include_directories(${PROJECT_SOURCE_DIR})
 
+# Programs load only the libraries that they call: surfctl and surffs have no use for RocksDB.
+add_link_options(-Wl,--as-needed)
+
 if(SURF_SANITIZE)
     add_compile_options(-fsanitize=${SURF_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${SURF_SANITIZE})

@@ -36,6 +36,34 @@ void block_registry_registered(struct block_registry *r, const struct meta_block
         e->server = *server;
 }
 
+void block_registry_changed(struct block_registry *r, const struct meta_block_server *by)
+{
+    struct block_registry_entry *e = find_or_add(r, by->id);
+    if (!e)
+        return;
+    struct meta_block_server *s = &e->server;
+    switch (by->change) {
+    case META_SERVER_REGISTER:
+        s->id = by->id;
+        snprintf(s->address, sizeof s->address, "%s", by->address);
+        snprintf(s->zone, sizeof s->zone, "%s", by->zone);
+        if (!s->weight_fixed)
+            s->weight = by->weight;
+        break;
+    case META_SERVER_DRAIN:
+    case META_SERVER_UNDRAIN:
+        s->draining = by->change == META_SERVER_DRAIN;
+        break;
+    case META_SERVER_WEIGHT:
+        s->weight = by->weight;
+        s->weight_fixed = true;
+        break;
+    case META_SERVER_REMOVE:
+        *s = (struct meta_block_server){0};
+        break;
+    }
+}
+
 bool block_registry_reporting(const struct block_registry_entry *e, int64_t now_ns)
 {
     return e->reported_ns > 0 && now_ns - e->reported_ns < BLOCK_REGISTRY_RECENT_NS;
@@ -64,8 +92,10 @@ enum err block_registry_report(struct block_registry *r, uint32_t id, const char
 
     struct meta_block_server server = {.id = id, .weight = MAX(report->disk_total / MIB, 1)};
     snprintf(server.address, sizeof server.address, "%s", address);
-    bool changed =
-        e->server.id == 0 || strcmp(e->server.address, address) != 0 || weight_changed(e->server.weight, server.weight);
+    snprintf(server.zone, sizeof server.zone, "%s", report->zone);
+    bool other_weight = !e->server.weight_fixed && weight_changed(e->server.weight, server.weight);
+    bool changed = e->server.id == 0 || strcmp(e->server.address, address) != 0 || other_weight ||
+                   strcmp(e->server.zone, report->zone) != 0;
     *ret_register = changed && !e->proposed;
     if (*ret_register) {
         *ret = server;

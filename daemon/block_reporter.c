@@ -23,6 +23,7 @@ struct block_reporter {
     bool work_under_way, call_under_way, again;
     enum err complaint; /* the last refusal that was logged */
     unsigned at, hops;  /* which member is asked, and how many were in this round */
+    uint32_t asked;     /* the same by its id */
     struct arena arena;
 };
 
@@ -58,14 +59,19 @@ static void follow_hint(struct block_reporter *r, struct slice message)
         report(r);
 }
 
-/* The members, for a block server that has no log to read them from. */
-static void learn_members(struct block_reporter *r, struct slice message)
+/* The members and the map of the block servers, for one that has no state to read them from. */
+static void learn_cluster(struct block_reporter *r, struct slice message)
 {
     struct wire_members members;
     struct err_text why;
     arena_reset(&r->arena);
-    if (!r->node->replica && wire_members_decode(message, &r->arena, &members, &why) == ERR_OK)
-        node_members_learn(r->node, &members);
+    if (r->node->replica || wire_members_decode(message, &r->arena, &members, &why) != ERR_OK)
+        return;
+    node_members_learn(r->node, &members);
+    block_keeper_epoch_told(r->node, members.epoch, members.released);
+    struct member *leader = r->asked == 0 ? NULL : node_member(r->node, r->asked);
+    if (leader && leader->peer)
+        block_keeper_map_told(r->node, members.map_version, leader->peer);
 }
 
 static void on_answer(void *context, const struct rpc_response *response)
@@ -89,7 +95,7 @@ static void on_answer(void *context, const struct rpc_response *response)
         r->complaint = response->status;
     } else if (response->status == ERR_OK) {
         r->complaint = ERR_OK;
-        learn_members(r, response->message);
+        learn_cluster(r, response->message);
     }
 }
 
@@ -111,6 +117,7 @@ static void report(struct block_reporter *r)
         return; /* a single member, which does not lead yet */
     r->at = (unsigned)(m - n->members);
     r->call_under_way = true;
+    r->asked = m->id;
     arena_reset(&r->arena);
     rpc_peer_call(m->peer, METHOD_BLOCK_REPORT, wire_block_info_encode(&info, &r->arena), SLICE(NULL, 0),
                   clock_boot_ns() + REPORT_DEADLINE_NS, on_answer, r);

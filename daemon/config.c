@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/rate.h"
 
 void config_init(struct config *c)
 {
@@ -19,11 +20,17 @@ void config_init(struct config *c)
         .log_size_mib = 64,
         .log_entries = 100000,
         .disk_reserve_mib = 128,
+        .repair_delay_s = 300,
+        .repair_interval_s = 3600,
+        .stray_age_s = 600,
+        .collect_interval_s = 60,
+        .repair_rate = 50 * MIB,
+        .scrub_rate = 10 * MIB,
     };
 }
 
 /* Decimal digits only, so that "0x1", "-1", " 1" and "" are refused. */
-static enum err parse_number(const char *text, unsigned low, unsigned high, unsigned *ret, const char *what,
+enum err config_parse_number(const char *text, unsigned low, unsigned high, unsigned *ret, const char *what,
                              struct err_text *why)
 {
     size_t digits = strspn(text, "0123456789");
@@ -34,7 +41,7 @@ static enum err parse_number(const char *text, unsigned low, unsigned high, unsi
     return ERR_OK;
 }
 
-static enum err parse_switch(const char *text, bool *ret, struct err_text *why)
+enum err config_parse_switch(const char *text, bool *ret, struct err_text *why)
 {
     if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
         return err_explain(why, ERR_CONFIG, "\"%.100s\" is neither true nor false", text);
@@ -58,7 +65,7 @@ static enum err set_role(struct config *c, const char *value, struct err_text *w
 static enum err set_port(struct config *c, const char *value, struct err_text *why)
 {
     unsigned port;
-    TRY(parse_number(value, 1, 65535, &port, "a port", why));
+    TRY(config_parse_number(value, 1, 65535, &port, "a port", why));
     c->port = (uint16_t)port;
     c->port_given = true;
     return ERR_OK;
@@ -66,24 +73,25 @@ static enum err set_port(struct config *c, const char *value, struct err_text *w
 
 static enum err set_localhost(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_switch(value, &c->localhost, why);
+    return config_parse_switch(value, &c->localhost, why);
 }
 
 static enum err set_debug(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_switch(value, &c->debug, why);
+    return config_parse_switch(value, &c->debug, why);
 }
 
 static enum err set_insecure(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_switch(value, &c->insecure_listen, why);
+    return config_parse_switch(value, &c->insecure_listen, why);
 }
 
 static enum err set_id(struct config *c, const char *value, struct err_text *why)
 {
     unsigned id;
-    TRY(parse_number(value, 1, CONFIG_ID_MAX, &id, "a node id", why));
+    TRY(config_parse_number(value, 1, CONFIG_ID_MAX, &id, "a node id", why));
     c->id = id;
+    c->id_given = true;
     return ERR_OK;
 }
 
@@ -108,7 +116,7 @@ static enum err add_peer(struct config *c, const char *item, struct err_text *wh
 
     struct config_peer peer;
     unsigned id;
-    TRY(parse_number(id_text, 1, CONFIG_ID_MAX, &id, "a node id", why));
+    TRY(config_parse_number(id_text, 1, CONFIG_ID_MAX, &id, "a node id", why));
     peer.id = id;
     TRY(rpc_address_parse(equals + 1, &peer.address, why));
     if (c->peer_count == LIMIT_NODES)
@@ -194,35 +202,102 @@ static enum err set_advertise(struct config *c, const char *value, struct err_te
 
 static enum err set_session_timeout(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_number(value, CONFIG_SESSION_TIMEOUT_MIN_S, CONFIG_SESSION_TIMEOUT_MAX_S, &c->session_timeout_s,
-                        "a number of seconds", why);
+    return config_parse_number(value, CONFIG_SESSION_TIMEOUT_MIN_S, CONFIG_SESSION_TIMEOUT_MAX_S, &c->session_timeout_s,
+                               "a number of seconds", why);
 }
 
 static enum err set_join(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_switch(value, &c->join, why);
+    return config_parse_switch(value, &c->join, why);
 }
 
 static enum err set_rebuild(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_switch(value, &c->rebuild, why);
+    return config_parse_switch(value, &c->rebuild, why);
 }
 
 static enum err set_log_size(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_number(value, CONFIG_LOG_SIZE_MIN_MIB, CONFIG_LOG_SIZE_MAX_MIB, &c->log_size_mib, "a size in MiB",
-                        why);
+    return config_parse_number(value, CONFIG_LOG_SIZE_MIN_MIB, CONFIG_LOG_SIZE_MAX_MIB, &c->log_size_mib,
+                               "a size in MiB", why);
 }
 
 static enum err set_log_entries(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_number(value, CONFIG_LOG_ENTRIES_MIN, CONFIG_LOG_ENTRIES_MAX, &c->log_entries, "a number of entries",
-                        why);
+    return config_parse_number(value, CONFIG_LOG_ENTRIES_MIN, CONFIG_LOG_ENTRIES_MAX, &c->log_entries,
+                               "a number of entries", why);
 }
 
 static enum err set_disk_reserve(struct config *c, const char *value, struct err_text *why)
 {
-    return parse_number(value, 0, CONFIG_DISK_RESERVE_MAX_MIB, &c->disk_reserve_mib, "a size in MiB", why);
+    return config_parse_number(value, 0, CONFIG_DISK_RESERVE_MAX_MIB, &c->disk_reserve_mib, "a size in MiB", why);
+}
+
+static enum err parse_rate(const char *text, uint64_t *ret, struct err_text *why)
+{
+    if (!rate_parse(text, ret))
+        return err_explain(why, ERR_CONFIG, "\"%.100s\" is not a number of bytes per second, as 50M or 0", text);
+    return ERR_OK;
+}
+
+static enum err set_repair_rate(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_rate(value, &c->repair_rate, why);
+}
+
+static enum err set_scrub_rate(struct config *c, const char *value, struct err_text *why)
+{
+    return parse_rate(value, &c->scrub_rate, why);
+}
+
+static enum err set_repair_delay(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_number(value, 1, CONFIG_UPKEEP_MAX_S, &c->repair_delay_s, "a number of seconds", why);
+}
+
+static enum err set_repair_interval(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_number(value, 1, CONFIG_UPKEEP_MAX_S, &c->repair_interval_s, "a number of seconds", why);
+}
+
+static enum err set_collect_interval(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_number(value, 1, CONFIG_UPKEEP_MAX_S, &c->collect_interval_s, "a number of seconds", why);
+}
+
+static enum err set_stray_age(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_number(value, 1, CONFIG_UPKEEP_MAX_S, &c->stray_age_s, "a number of seconds", why);
+}
+
+static enum err set_durability_log(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_switch(value, &c->durability_log, why);
+}
+
+static enum err set_rebuild_blocks(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_switch(value, &c->rebuild_blocks, why);
+}
+
+static enum err set_trace(struct config *c, const char *value, struct err_text *why)
+{
+    if (value[0] == 0 || strlen(value) >= sizeof c->trace)
+        return err_explain(why, ERR_CONFIG, "\"%.100s\" is not a file's path", value);
+    strcpy(c->trace, value);
+    return ERR_OK;
+}
+
+static enum err set_zone(struct config *c, const char *value, struct err_text *why)
+{
+    struct slice zone = slice_str(value);
+    if (!meta_zone_valid(zone))
+        return err_explain(why, ERR_CONFIG,
+                           "\"%.100s\" is not a zone's name: up to %u letters, digits, \".\", \"_\" and \"-\"", value,
+                           LIMIT_ZONE_BYTES);
+    memcpy(c->zone, zone.data, zone.size);
+    c->zone[zone.size] = 0;
+    return ERR_OK;
 }
 
 static const struct {
@@ -246,6 +321,16 @@ static const struct {
     {"log-size", set_log_size},
     {"log-entries", set_log_entries},
     {"disk-reserve", set_disk_reserve},
+    {"repair-delay", set_repair_delay},
+    {"repair-rate", set_repair_rate},
+    {"repair-interval", set_repair_interval},
+    {"stray-age", set_stray_age},
+    {"collect-interval", set_collect_interval},
+    {"scrub-rate", set_scrub_rate},
+    {"rebuild-blocks", set_rebuild_blocks},
+    {"durability-log", set_durability_log},
+    {"zone", set_zone},
+    {"trace", set_trace},
     {"insecure-listen-everywhere-without-tls", set_insecure},
 };
 
@@ -254,7 +339,8 @@ enum err config_set(struct config *c, const char *key, const char *value, struct
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (strcmp(keys[i].name, key) == 0)
             return keys[i].set(c, value, why);
-    return err_explain(why, ERR_CONFIG, "\"%.100s\" is not a key", key);
+    enum err e = config_gateway_set(c, key, value, why);
+    return e == ERR_NOT_FOUND ? err_explain(why, ERR_CONFIG, "\"%.100s\" is not a key", key) : e;
 }
 
 bool config_host_is_loopback(const char *host)
@@ -290,7 +376,8 @@ static enum err check_peers(struct config *c, struct err_text *why)
     if (c->peer_count == 0 || (c->join && !own))
         return ERR_OK;
     if (!own)
-        return err_explain(why, ERR_CONFIG, "peers does not list this node's own id %u", c->id);
+        return err_explain(why, ERR_CONFIG, "peers does not list this node's own id %u%s", c->id,
+                           c->id_given ? "" : ", which it has since no id is given");
     if (c->port_given && own->address.port != c->port)
         return err_explain(why, ERR_CONFIG, "peers says %u=%.100s, but this node %u is to listen on port %u", own->id,
                            own->address.text, c->id, c->port);
@@ -307,8 +394,14 @@ static enum err choose_advertise(struct config *c, struct err_text *why)
         c->advertise = own->address;
         return ERR_OK;
     }
-    char host[256] = "127.0.0.1", text[300];
-    snprintf(text, sizeof text, "%s:%u", host, c->port);
+    char text[32];
+    snprintf(text, sizeof text, "127.0.0.1:%u", c->port);
+    if (c->insecure_listen && !c->localhost)
+        return err_explain(
+            why, ERR_CONFIG,
+            "other machines would be told to reach node %u at %s: advertise says where it is, as HOST:PORT, "
+            "unless its own entry in peers does",
+            c->id, text);
     return rpc_address_parse(text, &c->advertise, why);
 }
 
@@ -318,10 +411,19 @@ static enum err check_joining(const struct config *c, struct err_text *why)
     if ((c->join || c->rebuild) && !(c->roles & WIRE_NODE_META))
         return err_explain(why, ERR_CONFIG, "%s is for the metastore, and node %u is a block server only",
                            c->join ? "join" : "rebuild", c->id);
+    if (c->zone[0] && !(c->roles & WIRE_NODE_BLOCK))
+        return err_explain(why, ERR_CONFIG, "zone %s is for a block server, and node %u is none", c->zone, c->id);
+    if (c->rebuild_blocks && !(c->roles & WIRE_NODE_BLOCK))
+        return err_explain(why, ERR_CONFIG, "rebuild-blocks is for a block server, and node %u is none", c->id);
+    if (c->durability_log && !(c->roles & WIRE_NODE_META))
+        return err_explain(why, ERR_CONFIG, "durability-log is for a member of the metastore, and node %u is none",
+                           c->id);
     if (c->join && c->rebuild)
         return err_explain(why, ERR_CONFIG,
                            "join and rebuild together: join is for a new member, rebuild for one that "
                            "lost its data");
+    if (c->join && !c->id_given)
+        return err_explain(why, ERR_CONFIG, "join needs an id that no other node has or had");
     if (c->rebuild && !others)
         return err_explain(why, ERR_CONFIG, "rebuild needs the other members, and peers names none but node %u", c->id);
     return ERR_OK;
@@ -356,5 +458,5 @@ enum err config_finish(struct config *c, struct err_text *why)
         snprintf(c->bind_host, sizeof c->bind_host, "%s", c->advertise.host); /* e.g. 127.0.0.2 */
     if ((c->roles & WIRE_NODE_META) && c->peer_count == 0 && !c->join)
         c->peers[c->peer_count++] = (struct config_peer){c->id, c->advertise};
-    return ERR_OK;
+    return config_gateway_finish(c, why);
 }

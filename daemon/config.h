@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "gateway/gateway.h"
 #include "proto/wire_admin.h"
 #include "raft/raft.h"
 #include "rpc/address.h"
@@ -22,6 +23,7 @@
 #define CONFIG_LOG_ENTRIES_MIN 100u
 #define CONFIG_LOG_ENTRIES_MAX 100000000u
 #define CONFIG_DISK_RESERVE_MAX_MIB (1024 * 1024u)
+#define CONFIG_UPKEEP_MAX_S (30 * 86400u)
 
 struct config_peer {
     uint32_t id;
@@ -46,7 +48,18 @@ struct config {
     bool rebuild; /* what the metastore had here is dropped, and comes again from the other members */
     unsigned log_size_mib, log_entries; /* the log is cut when it is larger */
     unsigned disk_reserve_mib;          /* with less free space this node steps aside */
-    bool has_advertise;
+    unsigned repair_delay_s;            /* a block server that is silent for so long counts as away */
+    unsigned repair_interval_s;         /* all blocks are looked at at least so often */
+    unsigned collect_interval_s;        /* between epochs of collection, while there is something to collect */
+    unsigned stray_age_s;               /* a copy that belongs elsewhere stays for so long */
+    uint64_t repair_rate, scrub_rate;   /* bytes per second; 0: no limit, and off */
+    char trace[PATH_MAX];               /* a file; "": none */
+    char zone[LIMIT_ZONE_BYTES + 1];    /* of the block server; "": a zone of its own */
+    bool durability_log;                /* puts of keys may be acknowledged ahead of their order */
+    bool rebuild_blocks;                /* the block store is put aside, and filled anew from the other servers */
+    struct gateway_http_options http;   /* config_gateway.c */
+    struct gateway_text_options text;
+    bool has_advertise, id_given;
     struct rpc_address advertise;            /* where others reach this node; filled in by config_finish */
     char bind_host[LIMIT_ADDRESS_BYTES + 1]; /* filled in by config_finish */
 };
@@ -61,3 +74,12 @@ enum err config_load_file(struct config *c, const char *path, struct err_text *w
 /* Checks what must fit together and fills in what follows from it. */
 enum err config_finish(struct config *c, struct err_text *why) MUST_USE;
 bool config_host_is_loopback(const char *host);
+
+/* ---- for the parts of the configuration ---- */
+
+enum err config_parse_number(const char *text, unsigned low, unsigned high, unsigned *ret, const char *what,
+                             struct err_text *why) MUST_USE;
+enum err config_parse_switch(const char *text, bool *ret, struct err_text *why) MUST_USE;
+/* What gateways are told; NOT_FOUND: the key is none of theirs. */
+enum err config_gateway_set(struct config *c, const char *key, const char *value, struct err_text *why) MUST_USE;
+enum err config_gateway_finish(struct config *c, struct err_text *why) MUST_USE;

@@ -80,7 +80,7 @@ static enum err load_pair(struct file *f, yaml_node_t *key_node, yaml_node_t *va
     _cleanup_(bytes_free) struct bytes text = {0};
     TRY(value_text(f, key, value, &text));
     struct err_text reason;
-    if (strcmp(key, "rebuild") == 0)
+    if (strcmp(key, "rebuild") == 0 || strcmp(key, "rebuild-blocks") == 0)
         return complain(f, key_node, key, "is for the command line only: it would rebuild at every start");
     enum err e = config_set(f->config, key, (const char *)text.data, &reason);
     return e == ERR_OK ? ERR_OK : complain(f, value, key, reason.text);

@@ -14,6 +14,9 @@
 #include "base/prng.h"
 #include "raftlog/raftlog.h"
 
+#define LOG_MODULE "datadir"
+#include "base/log.h"
+
 /* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 complete,
  * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which
  * has the checksum. */
@@ -130,10 +133,12 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
         const char *name;
     } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "state"}, {WIRE_NODE_BLOCK, "blocks"}};
     for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-        if ((i->roles & parts[p].role) && !(o->rebuild && parts[p].role == WIRE_NODE_META) &&
+        if ((i->roles & parts[p].role) && !(parts[p].role == WIRE_NODE_META ? o->rebuild : o->rebuild_blocks) &&
             faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
-            return err_explain(why, ERR_CORRUPT, "%.150s/%s is missing: what this node had stored there is lost",
-                               d->path, parts[p].name);
+            return err_explain(why, ERR_CORRUPT,
+                               "%.120s/%s is missing: what this node had stored there is lost; "
+                               "surfd --rebuild%s takes it anew from the others",
+                               d->path, parts[p].name, parts[p].role == WIRE_NODE_META ? "" : "-blocks");
     return ERR_OK;
 }
 
@@ -192,8 +197,8 @@ static enum err lock_directory(struct datadir *d, const char *path, struct err_t
 static bool is_of_metastore(const char *name)
 {
     return strcmp(name, "log") == 0 || strcmp(name, "state") == 0 || strcmp(name, "state.tmp") == 0 ||
-           strcmp(name, "incoming") == 0 || strcmp(name, "diverged") == 0 || strncmp(name, "meta-", 5) == 0 ||
-           strncmp(name, "outgoing-", 9) == 0;
+           strcmp(name, "incoming") == 0 || strcmp(name, "durability") == 0 || strcmp(name, "diverged") == 0 ||
+           strncmp(name, "meta-", 5) == 0 || strncmp(name, "outgoing-", 9) == 0;
 }
 
 static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *ftw)
@@ -256,6 +261,24 @@ enum err datadir_rebuild(struct datadir *d, struct err_text *why)
     changed.dropping = true;
     TRY(identity_write(d, &changed, why));
     return drop_metastore(d, why);
+}
+
+enum err datadir_put_blocks_aside(struct datadir *d, struct err_text *why)
+{
+    int fd = d->lock_fd;
+    bool lost = faccessat(fd, "blocks", F_OK, 0) != 0;
+    /* In one step, so that after a crash there is a store, the old one or the new. An empty directory is what a crash
+     * before that step has left. */
+    const char *made = lost ? "blocks" : "blocks.damaged";
+    if (!lost && unlinkat(fd, made, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        return err_explain(why, ERR_EXIST, "%.150s/%s is there already: remove it first", d->path, made);
+    if (mkdirat(fd, made, 0700) != 0 || (!lost && renameat2(fd, "blocks", fd, made, RENAME_EXCHANGE) != 0) ||
+        fsync(fd) != 0)
+        return err_explain(why, err_from_errno(errno), "can't put %.150s/blocks aside: %s", d->path, strerror(errno));
+    if (lost)
+        return ERR_OK;
+    log_warn("%s/blocks is put aside as blocks.damaged; the other block servers fill a new one", d->path);
+    return ERR_OK;
 }
 
 enum err datadir_open(const struct datadir_options *options, struct datadir **ret, struct err_text *why)

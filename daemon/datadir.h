@@ -5,6 +5,7 @@
  *   DIR/state, DIR/meta-N/, ...  the replicated state (metastore role; snapshot/state_dir.h)
  *   DIR/diverged   why this member's state is not to be used any more (metastore role)
  *   DIR/blocks/    blocks (block role)
+ *   DIR/blocks.damaged/  those that were put aside to be filled anew
  *
  * A directory of another node, role, cluster or set of members is refused and not changed: with the wrong log a node
  * could vote twice, and with other members it could elect itself. Errors say the path and the value. One thread. */
@@ -24,7 +25,8 @@ struct datadir_options {
     unsigned roles;                /* WIRE_NODE_* */
     uint32_t members[LIMIT_NODES]; /* of the metastore, ascending; none for a block server */
     unsigned member_count;
-    bool rebuild; /* datadir_rebuild follows: what is missing of the metastore's is not looked for */
+    bool rebuild;        /* datadir_rebuild follows: what is missing of the metastore's is not looked for */
+    bool rebuild_blocks; /* datadir_put_blocks_aside follows: the same for the blocks */
 };
 
 /* Makes the directory and what leads to it when missing. ERR_LOCKED, ERR_WRONG_NODE, ERR_CORRUPT,
@@ -43,6 +45,8 @@ enum datadir_rejoin datadir_rejoin(const struct datadir *d);
 enum err datadir_set_rejoin(struct datadir *d, enum datadir_rejoin rejoin, struct err_text *why) MUST_USE;
 /* Removes what the metastore's role has here, whatever state it is in, and gives the directory a new random id. */
 enum err datadir_rebuild(struct datadir *d, struct err_text *why) MUST_USE;
+/* DIR/blocks becomes DIR/blocks.damaged; ERR_EXIST when there is one already. Nothing is removed. */
+enum err datadir_put_blocks_aside(struct datadir *d, struct err_text *why) MUST_USE;
 /* The members are in the log from now on: those of the first start don't count any more. Durable when it returns. */
 enum err datadir_configured(struct datadir *d, struct err_text *why) MUST_USE;
 bool datadir_is_configured(const struct datadir *d);

@@ -10,21 +10,26 @@
  *   node_chaos.c      crash, restore, faults
  *   service*.c        requests
  *   block_reporter.c  this block server's reports
+ *   block_keeper*.c   what it does so that its blocks and the other servers' copies stay whole
  *
  * How a command runs: service_meta.c gives a proposal to the replica; when the loop has read what there was to read,
  * all that is queued goes to raft as one event. The update's entries go to the log thread and to the followers at the
  * same time. When a majority has them they are applied, and `done` answers the request. */
 #pragma once
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "base/list.h"
 #include "base/map.h"
+#include "blockstore/repair.h"
 #include "blockstore/store.h"
+#include "daemon/activity.h"
 #include "daemon/block_registry.h"
 #include "daemon/config.h"
 #include "daemon/datadir.h"
 #include "daemon/log_thread.h"
+#include "meta/level.h"
 #include "proto/wire_block.h"
 #include "proto/wire_common.h"
 #include "replica/replica.h"
@@ -44,7 +49,10 @@
 #define NODE_LEADER_WAIT_NS (5 * NS_PER_S) /* for one that is asked to become leader */
 #define NODE_LEADER_WAITERS 16u
 #define NODE_BLOCK_BYTES_IN_FLIGHT (512 * MIB) /* block requests that wait for a worker thread or run on one */
-#define NODE_MEMBERS_MAX (2 * LIMIT_NODES)     /* members, and others that speak as if they were */
+#define NODE_WATCHES_MAX 256u                  /* questions for changes that are held */
+/* What this program knows (meta/level.h); tests have one that knows more. */
+#define NODE_LEVEL_MAX (META_LEVEL_MAX + PLANTED(LEVEL_NEXT))
+#define NODE_MEMBERS_MAX (2 * LIMIT_NODES) /* members, and others that speak as if they were */
 
 struct node;
 
@@ -70,10 +78,16 @@ struct node {
     struct datadir *dir;
     struct rpc_server *server;
     int64_t started_ns;
-    bool crashed, stopping;
+    atomic_bool crashed; /* written by the loop's thread, gateways look at it */
+    bool stopping;
+    /* Not NULL: called in place of node_stop when a signal asks for it; calls that when it is ready. */
+    void (*on_stop_asked)(void *context);
+    void *stop_context;
+    bool blocks_full;         /* blocks are only read, so that there is room left for the metadata */
     struct err_text no_space; /* why it has stepped aside for want of disk space; empty: it has not */
     struct err_text fault;    /* why this node is out of service for good; empty: it isn't */
     int exit_code;
+    struct activity activity;
     struct arena hello_arena; /* of the hello that server and peers send */
 
     /* metastore role */
@@ -82,8 +96,8 @@ struct node {
     struct member members[NODE_MEMBERS_MAX];
     uint32_t unreachable[LIMIT_NODES]; /* whose messages are ignored */
     unsigned unreachable_count;
-    enum raft_role role; /* these as of the replica's last word; without a replica as the last refusal said */
-    uint32_t leader;
+    enum raft_role role;     /* these as of the replica's last word; without a replica as the last refusal said */
+    _Atomic uint32_t leader; /* as crashed */
     bool leader_ready;
     int64_t timer_ns; /* when the timer fires: not later than the replica's deadline; 0: it does not run */
     uv_timer_t timer;
@@ -91,6 +105,7 @@ struct node {
     unsigned work_count; /* the replica's, on worker threads */
     uv_idle_t idle;      /* active while something waits for the next turn */
     uv_check_t check;
+    uv_prepare_t prepare;
 
     uv_timer_t second_timer, leader_timer, hold_timer, drop_timer, stop_timer;
     uint64_t seconds;         /* ticks of second_timer */
@@ -102,21 +117,38 @@ struct node {
     uv_timer_t change_timer;
     struct list change_waits; /* of service_members.c */
     unsigned change_wait_count;
+    struct list parks;     /* of lock_parks.c, oldest first */
+    struct map_u64 parked; /* the same, by ticket */
+    uv_timer_t park_timer;
+    struct map_u64 notices; /* session -> its held query, of service_notices.c */
+    bool notices_due;       /* some of them can be answered */
+    uv_timer_t notices_timer;
+    struct state_check *state_check; /* of service_check.c; NULL: none was asked for */
+    struct list watches;             /* of service_changes.c, oldest first */
+    unsigned watch_count;            /* <= NODE_WATCHES_MAX */
+    bool watches_due;                /* there may be something to tell */
+    uv_timer_t watch_timer;
     bool rejoin_asked;
     unsigned rejoin_at;
 
     /* block role */
     struct block_store *blocks;
     size_t block_bytes_in_flight;
-    unsigned block_work_count;
+    unsigned block_moves;   /* puts and gets under way, for each of which there is memory of a block's size */
+    int64_t blocks_used_ns; /* when there was one last; 0: not since memory was given back for the last time */
+    unsigned trims;         /* how often it was given back since then */
+    bool trim_running;
+    uv_work_t trim_work;
     struct block_store_stat block_stat; /* as of the last report */
     struct block_registry registry;     /* of the leader */
     char registry_complaint[256];       /* the last one that was logged */
     struct polled_server *polled[LIMIT_BLOCK_SERVERS];
     struct block_reporter *reporter;
+    struct block_keeper *keeper; /* NULL: not open */
 
     uv_signal_t sigterm, sigint;
-    int64_t stop_ns; /* when the clean stop gives up waiting for another leader */
+    uint32_t successor; /* to whom a clean stop hands the leadership */
+    int64_t stop_ns;    /* when the clean stop gives up waiting for another leader */
 };
 
 /* node.c */
@@ -167,6 +199,14 @@ void node_rejoin_second(struct node *n);
 
 /* node_space.c */
 void node_space_second(struct node *n);
+/* node_memory.c */
+void node_memory_second(struct node *n);
+void node_memory_used(struct node *n);
+
+/* ---- node_trace.c ---- */
+
+void node_trace_message(const struct replica_message *m, bool sent);
+void node_trace_role(const struct node *n, uint64_t term);
 
 /* node_chaos.c */
 void node_chaos_open(struct node *n);
@@ -193,6 +233,8 @@ void service_on_request(void *node, struct rpc_request *request);
 enum err service_state(const struct node *n);
 /* An error reply with a text (NULL: the error's own) and, where it helps, who leads. */
 void service_refuse(struct node *n, struct rpc_request *request, enum err status, const char *text);
+/* The same of a command that is in the log of this node, and may still come to be committed. */
+void service_fail(struct node *n, struct rpc_request *request, enum err status);
 /* NOT_LEADER or NO_LEADER, whichever holds now. */
 enum err service_not_leader(const struct node *n);
 bool service_has_role(struct node *n, struct rpc_request *request, unsigned role);
@@ -200,13 +242,50 @@ bool service_has_role(struct node *n, struct rpc_request *request, unsigned role
 /* service_meta.c, service_block.c, service_admin.c: one request each, which they answer */
 void service_meta_call(struct node *n, struct rpc_request *request);
 void service_meta_query(struct node *n, struct rpc_request *request);
+void service_meta_query_again(struct node *n, struct rpc_request *request); /* one of lock_parks.c: an answer at once */
+void service_meta_durable(struct node *n, struct rpc_request *request);     /* service_durable.c */
 void service_meta_keepalive(struct node *n, struct rpc_request *request);
+void service_meta_notices(struct node *n, struct rpc_request *request);
+/* There is something for that session: it is told at the end of this turn of the loop. */
+void service_noticed(struct node *n, uint64_t session);
+void service_notices_turn(struct node *n);
+void service_notices_open(struct node *n);
+void service_notices_close(struct node *n);
+void service_notices_timer(uv_timer_t *timer);
+void service_meta_changes(struct node *n, struct rpc_request *request);
+void service_meta_kv_events(struct node *n, struct rpc_request *request);
+/* There may be something to tell: at the end of this turn of the loop. */
+void service_changes_due(struct node *n);
+void service_changes_turn(struct node *n);
+void service_changes_open(struct node *n);
+void service_changes_close(struct node *n);
+void service_changes_timer(uv_timer_t *timer);
 void service_block(struct node *n, struct rpc_request *request);
 void service_block_report(struct node *n, struct rpc_request *request);
 void service_admin(struct node *n, struct rpc_request *request);
+void service_block_servers(struct node *n, struct rpc_request *request);
+void service_exports(struct node *n, struct rpc_request *request);
+/* METHOD_ADMIN_COLLECT */
+void service_collect(struct node *n, struct rpc_request *request);
 void service_members(struct node *n, struct rpc_request *request);
 void service_members_open(struct node *n);
 void service_members_close(struct node *n);
+
+/* service_files.c */
+void service_files(struct node *n, struct rpc_request *request);
+/* service_check.c */
+void service_check(struct node *n, struct rpc_request *request);
+void service_references(struct node *n, struct rpc_request *request);
+void service_check_free(struct node *n); /* after the loop has run dry */
+
+/* lock_parks.c: bounded by the requests that connections may have under way */
+/* The lock is still waited for: the answer comes when it is given, or after a while. */
+void lock_parks_add(struct node *n, struct rpc_request *request, uint64_t ticket);
+void lock_parks_applied(struct node *n); /* in the middle of a step */
+void lock_parks_on_timer(uv_timer_t *timer);
+void lock_parks_open(struct node *n);
+void lock_parks_close(struct node *n);
+
 /* What METHOD_BLOCK_INFO says. */
 void service_block_info(struct node *n, struct wire_block_info *ret);
 
@@ -215,6 +294,25 @@ void block_reporter_open(struct node *n);
 void block_reporter_close(struct node *n);
 void block_reporter_free(struct node *n); /* after the loop has closed its handle */
 void block_reporter_now(struct node *n);  /* the leader may be another one */
+
+/* block_keeper.c */
+void block_keeper_open(struct node *n);
+void block_keeper_close(struct node *n);
+void block_keeper_free(struct node *n); /* after the loop has closed its handles */
+void block_keeper_describe(struct node *n, struct wire_block_upkeep *ret);
+/* The leader's map of block servers has this version; `from` is connected to it. */
+void block_keeper_map_told(struct node *n, uint64_t version, struct rpc_peer *from);
+/* How far the collection of blocks is, as the leader says (struct meta_collection). */
+void block_keeper_epoch_told(struct node *n, uint64_t epoch, uint64_t released);
+/* Somebody found that the copies here of these are bad or absent: they are checked first. */
+void block_keeper_suspect(struct node *n, const struct sha256 *ids, unsigned count);
+/* A client has put blocks here that it could not put on all of their owners: another than this server may see nothing
+ * amiss, so what is here is compared with the others' soon. */
+void block_keeper_short(struct node *n);
+/* For an answer that copies may be removed on (struct wire_block_present): what the state of affairs is when the
+ * question comes, and, when the store has been asked, the version to answer with. */
+struct repair_mark block_keeper_mark(const struct node *n);
+uint64_t block_keeper_version_since(const struct node *n, struct repair_mark mark);
 
 /* node_registry.c: what keeps the registry up to date */
 void node_registry_load(struct node *n);

@@ -69,11 +69,21 @@ static void enter(struct node *n, enum lead_stage stage, int64_t duration_ns)
     n->lead_until_ns = clock_boot_ns() + duration_ns;
 }
 
+static bool is_voter(const struct node *n)
+{
+    const struct raft_member *m = raft_config_find(replica_config(n->replica), n->config.id);
+    return m && (m->voter || m->old_voter);
+}
+
+/* With timers a voter that has just heard of a leader, which may be gone or unknown to it now, does not stand for
+ * election before an election time-out is over: it tries again. */
 static void campaign(struct node *n)
 {
     enter(n, LEAD_CAMPAIGNED, 2 * NODE_ELECTION_TIMEOUT_NS);
     enum err status = replica_campaign(n->replica);
-    if (status != ERR_OK)
+    if (status == ERR_NOT_POSSIBLE && !is_manual(n) && is_voter(n))
+        enter(n, LEAD_CAMPAIGNED, LEAD_POLL_MS * NS_PER_MS);
+    else if (status != ERR_OK)
         node_leader_waits_fail(n, status);
 }
 

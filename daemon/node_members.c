@@ -169,7 +169,7 @@ void node_members_learn(struct node *n, const struct wire_members *members)
 
 void node_members_describe(const struct node *n, struct wire_members *ret)
 {
-    ret->count = 0;
+    *ret = (struct wire_members){0};
     for (unsigned i = 0; i < NODE_MEMBERS_MAX && ret->count < LIMIT_NODES; i++) {
         const struct member *m = &n->members[i];
         if (m->id == 0 || !m->current)
@@ -321,6 +321,7 @@ void node_send(void *context, const struct replica_message *m)
     struct slice message, payload;
     arena_reset(&n->send_arena);
     wire_replica_encode(m, &n->send_arena, &message, &payload);
+    node_trace_message(m, true);
     rpc_peer_send(to->peer, METHOD_RAFT, message, payload);
 }
 
@@ -336,9 +337,10 @@ void node_receive(struct node *n, struct rpc_request *request)
         enum err e = wire_replica_decode(request->message, request->payload, &request->arena, &m, &why);
         if (e == ERR_OK && (m.from != from || m.to != n->config.id))
             e = err_explain(&why, ERR_WRONG_NODE, "from %u to %u, but it came from %u", m.from, m.to, from);
-        if (e == ERR_OK)
+        if (e == ERR_OK) {
+            node_trace_message(&m, false);
             replica_receive(n->replica, &m, member->identity);
-        else
+        } else
             log_warn("a message of member %u is refused: %s", from, why.text);
     }
     if (request->oneway)

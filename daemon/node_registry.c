@@ -64,7 +64,9 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
     if (!meta_initialised(replica_meta(n->replica)))
         return err_explain(why, ERR_NO_LEADER, "the cluster is just being initialised");
     TRY(rpc_address_parse(address, &parsed, why));
-    struct block_report report = {info->blocks, info->block_bytes, info->disk_total, info->disk_free};
+    struct block_report report = {info->blocks, info->block_bytes, info->disk_total, info->disk_free, info->upkeep, ""};
+    if (info->zone.size > 0)
+        memcpy(report.zone, info->zone.data, info->zone.size);
     struct meta_command c = {.op = META_BLOCK_SERVER};
     bool registers = false;
     enum err e = block_registry_report(&n->registry, info->node_id, parsed.text, &report, clock_boot_ns(),
@@ -73,6 +75,8 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
         complain(n, why);
         return e;
     }
+    if (info->upkeep.collect_waiting > 0)
+        replica_garbage_waits(n->replica);
     if (registers) {
         log_info("block server %u at %s, %llu MiB, is to be registered", c.block_server.id, c.block_server.address,
                  (unsigned long long)c.block_server.weight);

@@ -31,6 +31,8 @@ static void take_answer(struct node *n, const struct rpc_response *response)
     } else if (response->status != ERR_OK) {
         struct wire_error error;
         wire_error_decode(response->message, &arena, &error);
+        if (response->status == ERR_LEVEL) /* only another program can change that */
+            replica_fail(n->replica, "%.*s", (int)error.text.size, (const char *)error.text.data);
         log_debug("not yet: %s %.*s", err_message(response->status), (int)error.text.size,
                   (const char *)error.text.data);
         struct member *leader = node_member(n, error.leader_id);
@@ -67,6 +69,7 @@ static void ask(struct node *n, enum wire_member_change_kind kind)
     if (kind == WIRE_MEMBER_REJOIN) {
         change.address = slice_str(n->config.advertise.text);
         memcpy(change.identity, datadir_uuid(n->dir), sizeof change.identity);
+        change.level_max = NODE_LEVEL_MAX;
     }
     n->rejoin_asked = true;
     rpc_peer_call(leader->peer, METHOD_ADMIN_MEMBERS, wire_admin_member_change_encode(&change, &arena), SLICE(NULL, 0),

@@ -1,5 +1,7 @@
 /* What the metastore member is given: time, disk, threads, and its messages. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LOG_MODULE "node"
 #include "base/check.h"
@@ -29,10 +31,12 @@ static void fill_random(void *context, void *to, size_t size)
 
 /* ---- disk ---- */
 
-static void persist(void *context, uint64_t number, const struct raft_update *u)
+static bool persist(void *context, uint64_t number, const struct raft_update *u)
 {
     struct node *n = context;
-    CHECK(log_thread_push(n->log_thread, u) == number);
+    bool here;
+    CHECK(log_thread_push(n->log_thread, u, &here) == number);
+    return here;
 }
 
 static void compact(void *context, uint64_t index)
@@ -123,14 +127,25 @@ void node_replica_arm(struct node *n)
     n->timer_ns = deadline_ns;
 }
 
-/* Runs once per turn of the loop, after all that there was to read has been read. */
+/* Runs once per turn of the loop, before it waits. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct node *n = prepare->data;
+    log_thread_turn(n->log_thread);
+}
+
+/* Runs once per turn of the loop, after all that there was to read has been read. What another member waits for goes
+ * before what is to be applied and to be proposed. */
 static void on_check(uv_check_t *check)
 {
     struct node *n = check->data;
+    log_thread_turn(n->log_thread);
     if (uv_is_active((uv_handle_t *)&n->idle)) {
         uv_idle_stop(&n->idle);
         replica_turn(n->replica);
     }
+    service_notices_turn(n);
+    service_changes_turn(n);
     node_replica_arm(n);
 }
 
@@ -141,7 +156,10 @@ static void role_changed(void *context)
     struct node *n = context;
     struct replica_status status;
     replica_status(n->replica, &status);
+    bool other_role = n->role != status.raft.role;
     n->role = status.raft.role, n->leader = status.raft.leader;
+    if (other_role)
+        node_trace_role(n, status.raft.term);
     if (!status.leader_ready) {
         n->leader_ready = false;
         block_registry_clear(&n->registry);
@@ -172,7 +190,14 @@ static void applied(void *context, const struct meta_command *c, const struct me
 {
     struct node *n = context;
     if (n->leader_ready && c->op == META_BLOCK_SERVER && reply->status == ERR_OK)
-        block_registry_registered(&n->registry, &c->block_server);
+        block_registry_changed(&n->registry, &c->block_server);
+    lock_parks_applied(n);
+    service_changes_due(n);
+}
+
+static void noticed(void *context, uint64_t session)
+{
+    service_noticed(context, session);
 }
 
 static enum err learn_cluster_id(void *context, const uint8_t id[16], struct err_text *why)
@@ -181,7 +206,7 @@ static enum err learn_cluster_id(void *context, const uint8_t id[16], struct err
     if (datadir_cluster_id(n->dir) && memcmp(datadir_cluster_id(n->dir), id, 16) == 0)
         return ERR_OK;
     TRY(datadir_set_cluster_id(n->dir, id, why));
-    log_info("cluster id %08x-%08x-%08x-%08x", get_u32be(id), get_u32be(id + 4), get_u32be(id + 8), get_u32be(id + 12));
+    log_info("cluster id %08x%08x%08x%08x", get_u32be(id), get_u32be(id + 4), get_u32be(id + 8), get_u32be(id + 12));
     node_update_hello(n);
     return ERR_OK;
 }
@@ -201,12 +226,23 @@ static void first_members(const struct node *n, struct raft_config *ret)
     }
 }
 
+/* What a durability log holds is told to new leaders also when no more is taken. */
+static enum replica_durability durability_of(const struct node *n)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%.*s/" REPLICA_DURABILITY_NAME, PATH_MAX - 16, n->config.data);
+    if (n->config.durability_log)
+        return REPLICA_DURABILITY_ON;
+    return access(path, F_OK) == 0 ? REPLICA_DURABILITY_HELD : REPLICA_DURABILITY_NONE;
+}
+
 static void replica_options_of(const struct node *n, struct replica_options *ret)
 {
     *ret = (struct replica_options){
         .id = n->config.id,
         .data = n->config.data,
         .files = file_table_system(),
+        .durability = durability_of(n),
         .known_cluster =
             datadir_cluster_id(n->dir) && datadir_is_complete(n->dir) && datadir_rejoin(n->dir) == DATADIR_REJOIN_NONE,
         .election = n->config.election,
@@ -215,16 +251,35 @@ static void replica_options_of(const struct node *n, struct replica_options *ret
         .heartbeat_ns = NODE_HEARTBEAT_NS,
         .lease_drift_ns = NODE_LEASE_DRIFT_NS,
         .session_timeout_ns = (int64_t)n->config.session_timeout_s * NS_PER_S,
+        .collect_interval_ns = (int64_t)n->config.collect_interval_s * NS_PER_S,
         .log_bytes = (uint64_t)n->config.log_size_mib * MIB,
         .log_entries = n->config.log_entries,
         .log_keep_entries = MIN(NODE_LOG_KEEP_ENTRIES, n->config.log_entries / 2),
         .segment_bytes = MIN(MAX((uint64_t)n->config.log_size_mib * MIB / NODE_LOG_SEGMENTS, NODE_SEGMENT_MIN_BYTES),
                              NODE_SEGMENT_MAX_BYTES),
         .raft_cache_bytes = NODE_RAFT_CACHE_BYTES,
+        .level_max = NODE_LEVEL_MAX,
         .apply_slice_ns = NODE_APPLY_SLICE_NS,
     };
     memcpy(ret->identity, datadir_uuid(n->dir), sizeof ret->identity);
     first_members(n, &ret->bootstrap);
+}
+
+/* Whoever adds a node to --peers alone may expect it to be a member. */
+static void compare_peers(const struct node *n)
+{
+    const struct raft_config *members = replica_config(n->replica);
+    if (n->config.join || !datadir_cluster_id(n->dir) || members->count == 0)
+        return;
+    for (unsigned i = 0; i < n->config.peer_count; i++) {
+        bool found = false;
+        for (unsigned k = 0; k < members->count && !found; k++)
+            found = members->members[k].id == n->config.peers[i].id;
+        if (!found)
+            log_warn("peers names node %u, which is no member of the metastore: its members have been in its log since "
+                     "the first start, and surfctl members changes them",
+                     n->config.peers[i].id);
+    }
 }
 
 enum err node_replica_open(struct node *n, struct err_text *why)
@@ -243,10 +298,12 @@ enum err node_replica_open(struct node *n, struct err_text *why)
                               .leader_ready = leader_ready,
                               .config_changed = config_changed,
                               .applied = applied,
+                              .noticed = noticed,
                               .cluster_id = learn_cluster_id,
                               .fault = node_fault};
     replica_options_of(n, &options);
     TRY(replica_open(&options, &env, &n->replica, why));
+    compare_peers(n);
     struct raftlog_bounds bounds;
     raftlog_bounds(replica_log(n->replica), &bounds);
     n->role = RAFT_FOLLOWER;
@@ -254,8 +311,10 @@ enum err node_replica_open(struct node *n, struct err_text *why)
     uv_timer_init(n->loop, &n->timer);
     uv_idle_init(n->loop, &n->idle);
     uv_check_init(n->loop, &n->check);
-    n->timer.data = n->idle.data = n->check.data = n;
+    uv_prepare_init(n->loop, &n->prepare);
+    n->timer.data = n->idle.data = n->check.data = n->prepare.data = n;
     uv_check_start(&n->check, on_check);
+    uv_prepare_start(&n->prepare, on_prepare);
     node_replica_arm(n);
     return ERR_OK;
 }
@@ -271,6 +330,7 @@ void node_replica_stop(struct node *n)
     uv_close((uv_handle_t *)&n->timer, NULL);
     uv_close((uv_handle_t *)&n->idle, NULL);
     uv_close((uv_handle_t *)&n->check, NULL);
+    uv_close((uv_handle_t *)&n->prepare, NULL);
 }
 
 void node_replica_close(struct node *n)

@@ -8,8 +8,21 @@
 #include "base/log.h"
 #include "daemon/node.h"
 
+/* No blocks are taken any more while there is still so many times the reserve: contents must leave room for metadata,
+ * by which alone they can be removed. */
+#define BLOCKS_RESERVES 2u
 /* It comes back with this much more than the reserve, so that it doesn't go back and forth. */
 #define RETURN_PART 4u
+
+static void limit_blocks(struct node *n, uint64_t available, uint64_t reserve)
+{
+    uint64_t wanted = BLOCKS_RESERVES * reserve + (n->blocks_full ? reserve / RETURN_PART : 0);
+    bool full = available < wanted;
+    if (full != n->blocks_full)
+        log_warn("%llu MiB are free in %s: %s", (unsigned long long)(available / MIB), n->config.data,
+                 full ? "no more blocks are taken" : "blocks are taken again");
+    n->blocks_full = full;
+}
 
 void node_space_second(struct node *n)
 {
@@ -23,6 +36,7 @@ void node_space_second(struct node *n)
     }
     uint64_t available = (uint64_t)s.f_bavail * s.f_frsize;
     bool aside = n->no_space.text[0] != 0;
+    limit_blocks(n, available, reserve);
     if (!aside && available < reserve) {
         (void)!err_explain(
             &n->no_space, ERR_NOSPC,

@@ -29,7 +29,7 @@ static struct member *successor(struct node *n)
     return member ? NULL : node_member_next(n, &at);
 }
 
-void service_refuse(struct node *n, struct rpc_request *request, enum err status, const char *text)
+static void refuse(struct node *n, struct rpc_request *request, enum err status, const char *text, bool not_done)
 {
     char sentence[400];
     snprintf(sentence, sizeof sentence, "node %u: %s", n->config.id,
@@ -37,7 +37,8 @@ void service_refuse(struct node *n, struct rpc_request *request, enum err status
              : n->fault.text[0]    ? n->fault.text
              : n->no_space.text[0] ? n->no_space.text
                                    : err_message(status));
-    struct wire_error error = {.text = slice_str(sentence)};
+    struct wire_error error = {.text = slice_str(sentence),
+                               .not_done = not_done && request->method == METHOD_META_CALL};
     if (status == ERR_NOT_LEADER && n->leader != 0 && n->leader != n->config.id) {
         const struct member *leader = node_member(n, n->leader);
         error.leader_id = n->leader;
@@ -52,6 +53,16 @@ void service_refuse(struct node *n, struct rpc_request *request, enum err status
     rpc_reply(request, status, wire_error_encode(&error, &request->arena), NULL);
 }
 
+void service_refuse(struct node *n, struct rpc_request *request, enum err status, const char *text)
+{
+    refuse(n, request, status, text, true);
+}
+
+void service_fail(struct node *n, struct rpc_request *request, enum err status)
+{
+    refuse(n, request, status, NULL, false);
+}
+
 bool service_has_role(struct node *n, struct rpc_request *request, unsigned role)
 {
     if (n->config.roles & role)
@@ -63,12 +74,26 @@ bool service_has_role(struct node *n, struct rpc_request *request, unsigned role
 
 static void serve(struct node *n, struct rpc_request *request)
 {
+    if (n->log_thread)
+        log_thread_served(n->log_thread);
     switch (request->method) {
     case METHOD_META_CALL:
         service_meta_call(n, request);
         break;
     case METHOD_META_QUERY:
         service_meta_query(n, request);
+        break;
+    case METHOD_META_NOTICES:
+        service_meta_notices(n, request);
+        break;
+    case METHOD_META_CHANGES:
+        service_meta_changes(n, request);
+        return;
+    case METHOD_META_KV_EVENTS:
+        service_meta_kv_events(n, request);
+        break;
+    case METHOD_META_DURABLE:
+        service_meta_durable(n, request);
         break;
     case METHOD_META_KEEPALIVE:
         service_meta_keepalive(n, request);
@@ -78,10 +103,19 @@ static void serve(struct node *n, struct rpc_request *request)
     case METHOD_BLOCK_HAS:
     case METHOD_BLOCK_SYNC:
     case METHOD_BLOCK_INFO:
+    case METHOD_BLOCK_SUSPECT:
+    case METHOD_BLOCK_SHORT:
+    case METHOD_BLOCK_INVENTORY:
         service_block(n, request);
         break;
     case METHOD_BLOCK_REPORT:
         service_block_report(n, request);
+        break;
+    case METHOD_ADMIN_CHECK:
+        service_check(n, request);
+        break;
+    case METHOD_ADMIN_REFERENCES:
+        service_references(n, request);
         break;
     default:
         service_refuse(n, request, ERR_NO_METHOD, NULL);
@@ -96,8 +130,10 @@ void service_on_request(void *context, struct rpc_request *request)
         node_receive(n, request);
     else if (request->oneway)
         rpc_release(request);
-    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_MEMBERS)
+    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_COLLECT)
         service_admin(n, request);
+    else if (request->method == METHOD_ADMIN_FILES)
+        service_files(n, request);
     else if (state != ERR_OK)
         service_refuse(n, request, state, NULL);
     else

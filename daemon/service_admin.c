@@ -11,6 +11,7 @@
 #include "daemon/node.h"
 #include "proto/methods.h"
 #include "proto/wire_meta.h"
+#include "replica/leases.h"
 
 #define STATE_LOG_ENTRIES_MAX 100u
 #define STATE_SESSIONS_MAX 1024u
@@ -81,6 +82,7 @@ static void state_log(struct node *n, unsigned count, struct arena *a, struct wi
     s->compacted = bounds.compacted_index;
     s->log_bytes = bounds.bytes;
     s->log_segments = bounds.segments;
+    s->log_writes = bounds.writes;
     count = (unsigned)MIN((uint64_t)MIN(count, STATE_LOG_ENTRIES_MAX), bounds.last_index - bounds.compacted_index);
     struct wire_admin_log_entry *list = arena_alloc(a, (count + 1) * sizeof *list);
     struct raft_entry *entries = arena_alloc(a, (count + 1) * sizeof *entries);
@@ -110,13 +112,15 @@ static void state_members(struct node *n, const struct raft_status *status, stru
         peers[i] = (struct wire_admin_peer){
             .id = m->id, .address = slice_str(m->address), .voter = m->voter, .old_voter = m->old_voter};
         if (m->id == n->config.id)
-            peers[i].active = node_in_service(n), peers[i].match = status->last;
+            peers[i].active = node_in_service(n), peers[i].match = status->last, peers[i].next = status->last + 1;
         for (unsigned p = 0; p < status->progress_count; p++) {
             const struct raft_progress *progress = &status->progress[p];
             if (progress->id != m->id)
                 continue;
             peers[i].active = progress->active, peers[i].match = progress->match;
+            peers[i].next = progress->next;
             peers[i].needs_snapshot = progress->needs_snapshot;
+            peers[i].foreign = replica_member_is_foreign(n->replica, m->id);
         }
     }
     s->peers = peers, s->peer_count = config->count;
@@ -129,7 +133,8 @@ static void state_raft(struct node *n, struct arena *a, struct wire_admin_state 
     s->role = status.raft.role;
     s->election_manual = n->config.election == RAFT_ELECTION_MANUAL;
     s->term = status.raft.term, s->leader = status.raft.leader, s->vote = status.raft.vote;
-    s->commit = status.raft.committed, s->persisted = status.raft.persisted, s->last = status.raft.last;
+    s->commit = status.raft.committed, s->persisted = status.raft.persisted, s->last = status.raft.last,
+    s->last_term = status.raft.last_term;
     s->applied = status.raft.applied;
     s->flushed = status.flushed_index;
     s->removed = status.removed;
@@ -138,6 +143,18 @@ static void state_raft(struct node *n, struct arena *a, struct wire_admin_state 
     s->snapshot_bytes = status.receiving.bytes, s->snapshot_total_bytes = status.receiving.total_bytes;
     s->snapshots_installed = status.snapshots_installed;
     s->hashes_compared = status.hashes_compared;
+    s->puts_taken = status.puts_taken, s->puts_acknowledged = status.puts_acknowledged;
+    s->puts_recovered = status.puts_recovered, s->puts_waiting = status.puts_waiting;
+    s->epoch_hurry = status.epoch_hurry;
+    struct leases_status leases;
+    replica_leases(n->replica, &leases);
+    s->activity.lease_holders = leases.attachments, s->activity.leased_inodes = leases.held_inodes;
+    s->activity.changes_waiting = leases.waiting_changes;
+    s->activity.leases_granted = leases.granted, s->activity.notices = leases.noticed;
+    s->activity.leases_expired = leases.expired;
+    struct meta_collection collection;
+    meta_collection(replica_meta(n->replica), &collection);
+    s->epoch = collection.epoch;
     state_members(n, &status.raft, a, s);
 }
 
@@ -150,10 +167,11 @@ static void state_sessions(struct node *n, const struct meta_query_reply *reply,
         const struct meta_session_info *info = &reply->sessions[i];
         list[i] = (struct wire_admin_session){.id = info->id,
                                               .last_seq = info->last_seq,
-                                              .orphans = info->orphans,
                                               .client = info->client,
                                               .export = info->export,
                                               .opened_ns = info->opened_ns,
+                                              .locks = info->locks,
+                                              .waits = info->waits,
                                               .silent_ns = replica_session_silent_ns(n->replica, info->id)};
     }
     s->sessions = list, s->session_count = count;
@@ -169,12 +187,16 @@ static void state_block_servers(struct node *n, const struct meta_query_reply *r
         const struct meta_block_server *server = &reply->cluster.servers[i];
         list[i].id = server->id;
         list[i].address = slice_str(server->address);
+        list[i].weight = server->weight;
+        list[i].zone = slice_str(server->zone);
+        list[i].draining = server->draining, list[i].weight_fixed = server->weight_fixed;
         const struct block_registry_entry *e = block_registry_find(&n->registry, server->id);
         if (!e || e->reported_ns == 0)
             continue;
         list[i].reporting = block_registry_reporting(e, now_ns);
         list[i].blocks = e->report.blocks, list[i].block_bytes = e->report.block_bytes;
         list[i].disk_total = e->report.disk_total, list[i].disk_free = e->report.disk_free;
+        list[i].upkeep = e->report.upkeep;
     }
     s->block_servers = list, s->block_server_count = count;
 }
@@ -189,14 +211,17 @@ static void state_meta(struct node *n, struct arena *a, struct wire_admin_state 
     meta_chain_hash(meta, chain);
     s->chain_hash = SLICE(chain->bytes, SHA256_SIZE);
     s->applied = meta_applied_index(meta);
+    s->level = meta_level(meta);
     struct meta_query query = {.op = META_QUERY_STATFS};
     struct meta_query_reply reply = {0};
     if (meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
         s->inodes = reply.statfs.inodes, s->file_bytes = reply.statfs.bytes;
     struct meta_query_reply *kept = arena_zalloc(a, sizeof *kept);
     query.op = META_QUERY_CLUSTER;
-    if (meta_query(meta, &query, a, kept) == ERR_OK && kept->status == ERR_OK)
+    if (meta_query(meta, &query, a, kept) == ERR_OK && kept->status == ERR_OK) {
+        s->replicas = kept->cluster.replicas;
         state_block_servers(n, kept, a, s);
+    }
     query.op = META_QUERY_SESSIONS;
     if (meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
         state_sessions(n, &reply, a, s);
@@ -217,6 +242,7 @@ static void answer_state(struct node *n, struct rpc_request *request)
                                  .version = slice_str(SURF_VERSION),
                                  .roles = n->config.roles,
                                  .crashed = n->crashed,
+                                 .level_max = NODE_LEVEL_MAX,
                                  .pid = (uint32_t)getpid(),
                                  .uptime_ns = clock_boot_ns() - n->started_ns,
                                  .fault = slice_str(n->fault.text),
@@ -228,6 +254,7 @@ static void answer_state(struct node *n, struct rpc_request *request)
         s.has_cluster_id = true;
         memcpy(s.cluster_id, cluster_id, sizeof s.cluster_id);
     }
+    activity_tell(&n->activity, a, &s.activity);
     if (n->replica) {
         state_raft(n, a, &s);
         state_log(n, query.log_entries, a, &s);
@@ -261,6 +288,8 @@ static void answer_unreachable(struct node *n, struct rpc_request *request)
 {
     struct wire_admin_nodes nodes;
     struct err_text why;
+    if (!service_has_role(n, request, WIRE_NODE_META))
+        return;
     enum err e = wire_admin_nodes_decode(request->message, &request->arena, &nodes, &why);
     for (unsigned i = 0; e == ERR_OK && i < nodes.count; i++)
         if (!node_member(n, nodes.ids[i]) || nodes.ids[i] == n->config.id)
@@ -312,6 +341,12 @@ void service_admin(struct node *n, struct rpc_request *request)
         node_lead(n, request);
     else if (request->method == METHOD_ADMIN_MEMBERS)
         service_members(n, request);
+    else if (request->method == METHOD_ADMIN_BLOCKS)
+        service_block_servers(n, request);
+    else if (request->method == METHOD_ADMIN_EXPORT)
+        service_exports(n, request);
+    else if (request->method == METHOD_ADMIN_COLLECT)
+        service_collect(n, request);
     else
         answer_heartbeat(n, request);
 }

@@ -90,15 +90,15 @@ void service_members(struct node *n, struct rpc_request *request)
         return;
     }
     struct replica_change change = {.id = asked.id, .address = arena_str(&request->arena, asked.address)};
-    static const enum replica_change_kind kinds[] = {[WIRE_MEMBER_ADD] = REPLICA_MEMBER_ADD,
-                                                     [WIRE_MEMBER_PROMOTE] = REPLICA_MEMBER_PROMOTE,
-                                                     [WIRE_MEMBER_DEMOTE] = REPLICA_MEMBER_DEMOTE,
-                                                     [WIRE_MEMBER_REMOVE] = REPLICA_MEMBER_REMOVE,
-                                                     [WIRE_MEMBER_REJOIN] = REPLICA_MEMBER_REJOIN};
+    static const enum replica_change_kind kinds[] = {
+        [WIRE_MEMBER_ADD] = REPLICA_MEMBER_ADD,       [WIRE_MEMBER_PROMOTE] = REPLICA_MEMBER_PROMOTE,
+        [WIRE_MEMBER_DEMOTE] = REPLICA_MEMBER_DEMOTE, [WIRE_MEMBER_REMOVE] = REPLICA_MEMBER_REMOVE,
+        [WIRE_MEMBER_MOVE] = REPLICA_MEMBER_MOVE,     [WIRE_MEMBER_REJOIN] = REPLICA_MEMBER_REJOIN};
     if (e == ERR_OK && n->change_wait_count == WAITERS_MAX)
         e = err_explain(&why, ERR_BUSY_NOW, "%u changes are under way", WAITERS_MAX);
     if (e == ERR_OK) {
         change.kind = kinds[asked.kind];
+        change.level_max = asked.level_max;
         memcpy(change.identity, asked.identity, sizeof change.identity);
         if (change.kind == REPLICA_MEMBER_REJOIN) {
             answer_rejoin(n, request, &change);

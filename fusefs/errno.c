@@ -12,7 +12,17 @@ int errno_of(enum err e)
         return EINTR;
     if (e == ERR_NOMEM)
         return ENOMEM;
+    if (e == ERR_WOULD_BLOCK || e == ERR_NOLCK)
+        return err_to_errno(e);
+    if (e == ERR_TOO_BIG)
+        return E2BIG;
     return e <= ERR_IO ? err_to_errno(e) : EIO;
+}
+
+/* A directory that has been removed has no names, and none can be made in it. */
+void reply_name_error(fuse_req_t req, enum err e)
+{
+    fuse_reply_err(req, e == ERR_STALE ? ENOENT : errno_of(e));
 }
 
 void reply_error(fuse_req_t req, enum err e)

@@ -2,7 +2,9 @@
 
 #include <time.h>
 
-#include "base/check.h"
+#include "base/clock.h"
+#include "base/thread.h"
+#include "client/moment.h"
 
 #define CLOSE_S 2
 
@@ -27,10 +29,13 @@ static void *invalidate(void *context)
             continue;
         }
         struct fuse_session *session = v->session;
+        v->under_way = ino;
         pthread_mutex_unlock(&v->lock);
         /* An inode that the kernel doesn't know has no pages. */
         (void)fuse_lowlevel_notify_inval_inode(session, ino, 0, 0);
         pthread_mutex_lock(&v->lock);
+        v->under_way = 0;
+        pthread_cond_broadcast(&v->done);
     }
     pthread_mutex_unlock(&v->lock);
     return NULL;
@@ -40,7 +45,8 @@ void invalidator_init(struct invalidator *v)
 {
     pthread_mutex_init(&v->lock, NULL);
     pthread_cond_init(&v->changed, NULL);
-    CHECK(pthread_create(&v->thread, NULL, invalidate, v) == 0);
+    moment_cond_init(&v->done);
+    thread_start(&v->thread, invalidate, v);
 }
 
 void invalidator_set_session(struct invalidator *v, struct fuse_session *session)
@@ -59,6 +65,20 @@ void invalidator_add(struct invalidator *v, uint64_t ino)
     pthread_mutex_unlock(&v->lock);
 }
 
+bool invalidator_drop(struct invalidator *v, uint64_t ino, int64_t until_ns)
+{
+    int64_t left_ns = 1;
+    pthread_mutex_lock(&v->lock);
+    /* One that is under way may have begun too early: it comes behind that. */
+    map_u64_put(&v->pending, ino, v);
+    pthread_cond_signal(&v->changed);
+    while (v->session && (v->under_way == ino || map_u64_get(&v->pending, ino)) &&
+           (left_ns = until_ns - clock_boot_ns()) > 0)
+        moment_wait_for(&v->done, &v->lock, left_ns);
+    pthread_mutex_unlock(&v->lock);
+    return left_ns > 0;
+}
+
 bool invalidator_close(struct invalidator *v)
 {
     pthread_mutex_lock(&v->lock);
@@ -72,6 +92,7 @@ bool invalidator_close(struct invalidator *v)
         return false;
     map_u64_free(&v->pending);
     pthread_cond_destroy(&v->changed);
+    pthread_cond_destroy(&v->done);
     pthread_mutex_destroy(&v->lock);
     return true;
 }

@@ -2,6 +2,7 @@
  * opened, the kernel mounts; when it has got its INIT answer, the mount is up and the parent process returns. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,12 +14,14 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "fusefs/kernel_cache.h"
 #include "fusefs/mount.h"
 #include "fusefs/mountpoint.h"
 #include "fusefs/terminate.h"
 
 #define LOG_MODULE "surffs"
 #include "base/log.h"
+#include "trace/trace.h"
 
 #define THREADS_IDLE 10u
 /* Every request that waits for the cluster occupies a thread, and one must be left to read interrupts. */
@@ -35,9 +38,14 @@ static int fail(const char *text)
     return 1;
 }
 
+/* Until the mount is up, each second; said again only when there is something new. */
 static void on_waiting(void *context, const char *text)
 {
+    static char last[1024];
     (void)context;
+    if (strncmp(last, text, sizeof last - 1) == 0)
+        return;
+    snprintf(last, sizeof last, "%s", text);
     fprintf(stderr, "surffs: %s\n", text);
 }
 
@@ -45,6 +53,12 @@ static void on_stale(void *context, uint64_t ino)
 {
     struct mount *m = context;
     invalidator_add(&m->invalidator, ino);
+}
+
+static void drop_pages(void *context, uint64_t ino)
+{
+    struct mount *m = context;
+    (void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
 }
 
 /* ---- becoming a daemon ---- */
@@ -97,8 +111,10 @@ static void leave_terminal(const struct options *o)
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (log_fd >= 0)
         dup2(log_fd, STDERR_FILENO);
-    else if (!o->foreground && !keeps_stderr() && null >= 0)
+    else if (!o->foreground && !keeps_stderr() && null >= 0) {
+        log_to_system(LOG_SYSTEM);
         dup2(null, STDERR_FILENO);
+    }
     if (!o->foreground && null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);
@@ -126,6 +142,7 @@ static void raise_read_ahead(const char *mountpoint)
 
 static void on_up(struct mount *m)
 {
+    kernel_cache_open(m);
     raise_read_ahead(m->options->mountpoint);
     log_info("%s is mounted on %s", m->options->source, m->options->mountpoint);
     leave_terminal(m->options);
@@ -173,6 +190,7 @@ static int run(struct mount *m)
     } else {
         atomic_store(&m->mounted, true);
         invalidator_set_session(&m->invalidator, m->session);
+        invalidator_set_session(&m->listing_invalidator, m->session);
         terminate_serve(m);
         result = serve(m) == 0 ? 0 : 1;
         terminate_served();
@@ -188,13 +206,18 @@ static void finish(struct mount *m)
     /* What is dirty first: when the mount has gone, people expect it to be safe. */
     surf_close_export(m->surf, left);
     invalidator_set_session(&m->invalidator, NULL);
+    invalidator_set_session(&m->listing_invalidator, NULL);
     if (m->session && atomic_load(&m->mounted))
         fuse_session_unmount(m->session);
     bool closed = invalidator_close(&m->invalidator);
+    closed = invalidator_close(&m->listing_invalidator) && closed;
     if (m->session && closed)
         fuse_session_destroy(m->session);
     requests_close(&m->requests);
-    log_info("%s is unmounted", m->options->mountpoint);
+    last_told_close(&m->last_told);
+    listings_close(&m->listings);
+    if (atomic_load(&m->mounted))
+        log_info("%s is unmounted", m->options->mountpoint);
 }
 
 static int open_and_run(const struct options *o)
@@ -213,19 +236,39 @@ static int open_and_run(const struct options *o)
                                 .client_name = name,
                                 .mount_timeout_ns = o->mount_timeout_ns,
                                 .soft_timeout_ns = o->soft_timeout_ns,
+                                .atime = !o->no_atime && !o->read_only,
+                                .read_from_any = o->read_from_any,
+                                .no_inline = o->no_inline,
+                                .no_merge = o->no_merge || o->read_only,
+                                .merge_after_ns = o->merge_after_ns,
                                 .cache_bytes = o->cache_bytes,
+                                .disk_cache = o->disk_cache[0] ? o->disk_cache : NULL,
+                                .disk_cache_bytes = o->disk_cache_bytes,
+                                .caches = true,
+                                .inodes_max = o->inodes_max,
+                                .forget_attr = kernel_cache_forget_attr,
+                                .forget_names = kernel_cache_forget_names,
+                                .detached = kernel_cache_detached,
                                 .on_waiting = on_waiting,
                                 .on_stale = on_stale,
+                                .drop_pages = drop_pages,
                                 .context = m};
     requests_init(&m->requests);
+    last_told_init(&m->last_told);
+    listings_init(&m->listings);
     invalidator_init(&m->invalidator);
+    invalidator_init(&m->listing_invalidator);
     struct err_text why = {0};
     if (surf_open_export(&surf, &m->surf, &why) != ERR_OK) {
         fprintf(stderr, "surffs: %s: %s\n", o->source, why.text);
         (void)invalidator_close(&m->invalidator);
+        (void)invalidator_close(&m->listing_invalidator);
         requests_close(&m->requests);
+        last_told_close(&m->last_told);
+        listings_close(&m->listings);
         return 1;
     }
+    listings_set_surf(&m->listings, m->surf);
     int result = run(m);
     finish(m);
     return result;
@@ -233,7 +276,9 @@ static int open_and_run(const struct options *o)
 
 static int remount(const struct options *o)
 {
-    if (mount("surffs", o->mountpoint, NULL, MS_REMOUNT | o->remount_flags, NULL) == 0)
+    /* The kernel replaces all of them. */
+    unsigned long flags = (mountpoint_flags(o->mountpoint) & ~o->remount_clears) | o->remount_sets;
+    if (mount("surffs", o->mountpoint, NULL, MS_REMOUNT | flags, NULL) == 0)
         return 0;
     fprintf(stderr, "surffs: can't remount %s: %s\n", o->mountpoint, strerror(errno));
     return 1;
@@ -261,7 +306,12 @@ int main(int argc, char **argv)
     /* Memory that the kernel asks us to write back must not wait for ourselves. Needs a capability; a help, not a must.
      */
     (void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    /* Buffers of blocks are used again, not mapped anew, page by page, for each block. */
+    mallopt(M_MMAP_THRESHOLD, 2 * LIMIT_BLOCK_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 16 * LIMIT_BLOCK_BYTES);
     terminate_init();
+    if (o.trace_path[0] && trace_open_client(o.trace_path, "surffs", &why) != ERR_OK)
+        return fail(why.text);
     int result = open_and_run(&o);
     options_close(&o);
     return result;

@@ -1,16 +1,18 @@
-/* The table of operations, and what they all do. What is not in it (locks, extended attributes, fallocate, lseek,
- * copy_file_range, ioctl) libfuse answers with ENOSYS, upon which the kernel does it itself or reports it as not
- * supported. */
+/* The table of operations, and what they all do. What is not in it (ioctl) libfuse answers with ENOSYS, upon which the
+ * kernel reports it as not supported. */
 #include <string.h>
 
 #include "base/clock.h"
+#include "fusefs/kernel_cache.h"
 #include "fusefs/mount.h"
+#include "fusefs/squash.h"
 
 void op_begin(struct op *op, fuse_req_t req)
 {
     op->mount = fuse_req_userdata(req);
     op->changes = false;
     request_begin(&op->request, &op->mount->requests, req);
+    squash_begin(op, req);
 }
 
 void op_begin_change(struct op *op, fuse_req_t req)
@@ -27,7 +29,7 @@ void op_end(struct op *op)
     request_end(&op->request);
 }
 
-static struct timespec timespec_of(int64_t ns)
+struct timespec timespec_of_ns(int64_t ns)
 {
     struct timespec t = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
     if (t.tv_nsec < 0) {
@@ -50,28 +52,37 @@ void attr_to_stat(const struct meta_attr *attr, struct stat *ret)
         .st_blocks = (blkcnt_t)((attr->allocated + 511) / 512),
         /* Programs size their buffers by it: large enough for few requests, small enough for many open files. */
         .st_blksize = 128 * KIB,
-        .st_atim = timespec_of(attr->atime_ns),
-        .st_mtim = timespec_of(attr->mtime_ns),
-        .st_ctim = timespec_of(attr->ctime_ns),
+        .st_atim = timespec_of_ns(attr->atime_ns),
+        .st_mtim = timespec_of_ns(attr->mtime_ns),
+        .st_ctim = timespec_of_ns(attr->ctime_ns),
     };
 }
 
-void attr_to_entry(const struct meta_attr *attr, struct fuse_entry_param *ret)
+void fill_entry(struct mount *m, uint64_t parent, struct slice name, struct meta_attr *attr,
+                struct fuse_entry_param *ret)
 {
-    *ret =
-        (struct fuse_entry_param){.ino = attr->ino, .attr_timeout = ATTR_TIMEOUT_S, .entry_timeout = ENTRY_TIMEOUT_S};
+    int64_t attr_ns = surf_attr_ns(m->surf, attr), name_ns = surf_name_ns(m->surf, parent, name, attr->ino);
+    if (squash_hides_names(m, parent))
+        name_ns = 0;
+    *ret = (struct fuse_entry_param){
+        .ino = attr->ino, .attr_timeout = (double)attr_ns / NS_PER_S, .entry_timeout = (double)name_ns / NS_PER_S};
     attr_to_stat(attr, &ret->attr);
+    last_told_put(&m->last_told, attr);
 }
 
-void reply_entry(fuse_req_t req, enum err e, const struct meta_attr *attr)
+void reply_entry(fuse_req_t req, enum err e, uint64_t parent, const char *name, struct meta_attr *attr)
 {
     if (e != ERR_OK) {
-        reply_error(req, e);
+        reply_name_error(req, e);
         return;
     }
+    struct mount *m = fuse_req_userdata(req);
     struct fuse_entry_param entry;
-    attr_to_entry(attr, &entry);
+    kernel_cache_tells_attr(m, attr);
+    surf_answer_begin(m->surf);
+    fill_entry(m, parent, slice_str(name), attr, &entry);
     fuse_reply_entry(req, &entry);
+    surf_answer_end(m->surf);
 }
 
 /* Nothing is kept per looked-up inode. */
@@ -115,4 +126,14 @@ const struct fuse_lowlevel_ops mount_ops = {
     .releasedir = op_releasedir,
     .fsyncdir = op_fsyncdir,
     .statfs = op_statfs,
+    .getlk = op_getlk,
+    .setlk = op_setlk,
+    .flock = op_flock,
+    .fallocate = op_fallocate,
+    .lseek = op_lseek,
+    .copy_file_range = op_copy_file_range,
+    .setxattr = op_setxattr,
+    .getxattr = op_getxattr,
+    .listxattr = op_listxattr,
+    .removexattr = op_removexattr,
 };

@@ -1,29 +1,103 @@
+#include <errno.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
-#include "fusefs/mount.h"
+#include "fusefs/kernel_cache.h"
+#include "fusefs/set_gid.h"
+#include "fusefs/squash.h"
+#include "fusefs/statx.h"
 
-#define RECENT_NS (NS_PER_S / 2) /* how old attributes of our own last change may be */
+/* That there is no such name: kept as long as one that is there. */
+static void reply_absent(fuse_req_t req, uint64_t parent, struct slice name)
+{
+    struct mount *m = fuse_req_userdata(req);
+    struct fuse_entry_param entry = {.ino = 0};
+    surf_answer_begin(m->surf);
+    entry.entry_timeout = (double)surf_name_ns(m->surf, parent, name, 0) / NS_PER_S;
+    if (entry.entry_timeout > 0 && !squash_hides_names(m, parent))
+        fuse_reply_entry(req, &entry);
+    else
+        fuse_reply_err(req, ENOENT);
+    surf_answer_end(m->surf);
+}
+
+/* "." is asked for by who has a file's number from a handle (open_by_handle_at(2), NFS servers) when the kernel has
+ * forgotten the file, ".." when it makes a path for a directory that it has got so. */
+static enum err look_up_by_number(struct op *op, uint64_t ino, bool parent, struct meta_attr *ret)
+{
+    struct arena arena = {0};
+    struct meta_query_reply page;
+    enum err e = ERR_OK;
+    if (parent) {
+        e = surf_readdir(op->mount->surf, &op->request.caller, ino, 0, 1, false, &arena, &page);
+        ino = e == ERR_OK && page.parent_ino ? page.parent_ino : ino;
+        arena_free(&arena);
+    }
+    return e == ERR_OK ? surf_getattr(op->mount->surf, &op->request.caller, ino, ret) : e;
+}
+
+static void reply_by_number(fuse_req_t req, uint64_t ino, bool parent)
+{
+    struct op op;
+    struct meta_attr attr;
+    op_begin(&op, req);
+    /* Nobody has walked a path to it, which is what squashed root would have to be allowed to. */
+    enum err e = op.squashed ? ERR_STALE : look_up_by_number(&op, ino, parent, &attr);
+    op_end(&op);
+    if (e != ERR_OK) {
+        reply_name_error(req, e);
+        return;
+    }
+    struct mount *m = fuse_req_userdata(req);
+    kernel_cache_tells_attr(m, &attr);
+    surf_answer_begin(m->surf);
+    struct fuse_entry_param entry = {.ino = attr.ino, .attr_timeout = (double)surf_attr_ns(m->surf, &attr) / NS_PER_S};
+    attr_to_stat(&attr, &entry.attr);
+    last_told_put(&m->last_told, &attr);
+    fuse_reply_entry(req, &entry);
+    surf_answer_end(m->surf);
+}
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct op op;
     struct meta_attr attr;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        reply_by_number(req, parent, name[1] != 0);
+        return;
+    }
     op_begin(&op, req);
-    enum err e = surf_lookup(op.mount->surf, &op.request.caller, parent, slice_str(name), &attr);
+    enum err e = squash_permits(&op, req, parent, ACCESS_SEARCH);
+    if (e == ERR_OK)
+        e = surf_lookup(op.mount->surf, &op.request.caller, parent, slice_str(name), &attr);
     op_end(&op);
-    reply_entry(req, e, &attr);
+    listings_looked_up(&op.mount->listings, parent);
+    if (e == ERR_NOENT)
+        reply_absent(req, parent, slice_str(name));
+    else
+        reply_entry(req, e, parent, name, &attr);
 }
 
-static void reply_attr(fuse_req_t req, enum err e, const struct meta_attr *attr, int64_t age_ns)
+static void reply_attr(fuse_req_t req, enum err e, struct meta_attr *attr)
 {
     if (e != ERR_OK) {
         reply_error(req, e);
         return;
     }
+    struct mount *m = fuse_req_userdata(req);
     struct stat st;
+    kernel_cache_tells_attr(m, attr);
+    surf_answer_begin(m->surf);
+    int64_t ns = surf_attr_ns(m->surf, attr);
     attr_to_stat(attr, &st);
-    fuse_reply_attr(req, &st, ATTR_TIMEOUT_S - (double)age_ns / NS_PER_S);
+    last_told_put(&m->last_told, attr);
+    struct timespec born = timespec_of_ns(attr->btime_ns);
+    if (statx_is_asked())
+        statx_reply(req, &st, &born, ns);
+    else
+        fuse_reply_attr(req, &st, (double)ns / NS_PER_S);
+    surf_answer_end(m->surf);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -31,26 +105,27 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)fi;
     struct op op;
     struct meta_attr attr;
-    int64_t age_ns = 0;
-    struct mount *m = fuse_req_userdata(req);
-    if (surf_recent_attr(m->surf, ino, RECENT_NS, &attr, &age_ns)) {
-        reply_attr(req, ERR_OK, &attr, age_ns);
-        return;
-    }
     op_begin(&op, req);
+    if (ino == FUSE_ROOT_ID)
+        request_looks_at_mountpoint(&op.request);
     enum err e = surf_getattr(op.mount->surf, &op.request.caller, ino, &attr);
     op_end(&op);
-    reply_attr(req, e, &attr, 0);
+    if (e == ERR_STALE && last_told_removed(&op.mount->last_told, ino, &attr))
+        e = ERR_OK;
+    reply_attr(req, e, &attr);
 }
 
+/* What 64 bits of nanoseconds can't say becomes the last, or first, that they can (1677 to 2262). */
 static int64_t ns_of(const struct timespec *t)
 {
-    return t->tv_sec * NS_PER_S + t->tv_nsec;
+    int64_t ns;
+    if (__builtin_mul_overflow((int64_t)t->tv_sec, NS_PER_S, &ns) || __builtin_add_overflow(ns, t->tv_nsec, &ns))
+        return t->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-    (void)fi;
     static const struct {
         int fuse;
         uint32_t meta;
@@ -83,10 +158,16 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
     struct op op;
     struct meta_attr changed;
     op_begin_change(&op, req);
-    enum err e = set.mask == 0 ? surf_getattr(op.mount->surf, &op.request.caller, ino, &changed)
-                               : surf_setattr(op.mount->surf, &op.request.caller, ino, &set, &changed);
+    enum err e = squash_sets_attr(&op, req, ino, fi != NULL, &set);
+    if (e == ERR_OK)
+        e = set_gid_look(&op, req, ino, &set);
+    if (e == ERR_OK)
+        e = set.mask == 0 ? surf_getattr(op.mount->surf, &op.request.caller, ino, &changed)
+                          : surf_setattr(op.mount->surf, &op.request.caller, ino, &set, &changed);
     op_end(&op);
-    reply_attr(req, e, &changed, 0);
+    if (e == ERR_STALE && last_told_change(&op.mount->last_told, ino, &set, &changed))
+        e = ERR_OK;
+    reply_attr(req, e, &changed);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -110,6 +191,7 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
     struct op op;
     struct surf_space space;
     op_begin(&op, req);
+    request_looks_at_mountpoint(&op.request);
     enum err e = surf_statfs(op.mount->surf, &op.request.caller, &space);
     op_end(&op);
     if (e != ERR_OK) {

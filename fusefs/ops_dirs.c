@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "fusefs/mount.h"
+#include "fusefs/squash.h"
 
 #define COOKIE_DOT 1u
 #define COOKIE_DOT_DOT 2u
@@ -20,6 +20,8 @@ struct dir_handle {
     pthread_mutex_t lock; /* protects the page */
     struct arena arena;
     struct meta_query_reply page;
+    bool listed;     /* it has entered mount.listings: the kernel may list from its copy */
+    bool asked_attr; /* after the first part; see listings_end */
     bool has_page, with_attr;
     uint64_t from; /* the cookie behind which the page begins; 0: from the start */
     int64_t fetched_ns;
@@ -31,27 +33,41 @@ static struct dir_handle *handle_of(const struct fuse_file_info *fi)
     return (struct dir_handle *)(uintptr_t)fi->fh;
 }
 
+static void free_handle(struct mount *m, uint64_t ino, struct dir_handle *d)
+{
+    /* At first: the kernel sends the next opendir without waiting for this. */
+    if (d->listed)
+        listings_leave(&m->listings, ino);
+    arena_free(&d->arena);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino;
+    struct mount *m = fuse_req_userdata(req);
+    struct op op;
+    op_begin(&op, req);
+    enum err e = squash_permits(&op, req, ino, ACCESS_READ);
+    op_end(&op);
+    if (e != ERR_OK) {
+        reply_error(req, e);
+        return;
+    }
     struct dir_handle *d = MEM_NEW(struct dir_handle);
     pthread_mutex_init(&d->lock, NULL);
+    bool keep;
+    d->listed = listings_enter(&m->listings, ino, &keep);
     fi->fh = (uintptr_t)d;
-    fi->cache_readdir = 0;
-    fi->keep_cache = 0;
-    if (fuse_reply_open(req, fi) == -ENOENT) {
-        pthread_mutex_destroy(&d->lock);
-        free(d);
-    }
+    fi->cache_readdir = d->listed;
+    fi->keep_cache = keep;
+    if (fuse_reply_open(req, fi) == -ENOENT)
+        free_handle(m, ino, d);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino;
-    struct dir_handle *d = handle_of(fi);
-    arena_free(&d->arena);
-    pthread_mutex_destroy(&d->lock);
-    free(d);
+    free_handle(fuse_req_userdata(req), ino, handle_of(fi));
     fuse_reply_err(req, 0);
 }
 
@@ -135,22 +151,26 @@ struct filler {
     fuse_req_t req;
     char *data;
     size_t used, size;
+    struct mount *mount;
+    uint64_t directory;
     bool plus;      /* with room for attributes */
     bool with_attr; /* and they may be believed */
 };
 
 /* False: it doesn't fit. */
 static bool fill(struct filler *f, const char *name, uint64_t ino, uint32_t mode, uint64_t cookie,
-                 const struct meta_attr *attr)
+                 struct meta_attr *attr)
 {
     size_t room = f->size - f->used, need;
     if (f->plus) {
         struct fuse_entry_param entry = {0};
         /* An entry without a node id tells the kernel the name and type only. */
-        if (attr && f->with_attr)
-            attr_to_entry(attr, &entry);
+        if (attr && !listings_is_other(&f->mount->listings, attr) &&
+            (surf_attr_ns(f->mount->surf, attr) > 0 || f->with_attr))
+            fill_entry(f->mount, f->directory, slice_str(name), attr, &entry);
+        bool told = entry.ino != 0;
         entry.attr.st_ino = ino;
-        entry.attr.st_mode = attr && f->with_attr ? attr->mode : mode;
+        entry.attr.st_mode = told ? attr->mode : mode;
         need = fuse_add_direntry_plus(f->req, f->data + f->used, room, name, &entry, (off_t)cookie);
     } else {
         struct stat st = {.st_ino = ino, .st_mode = mode};
@@ -174,7 +194,7 @@ static void fill_page(struct filler *f, const struct dir_handle *d, uint64_t off
 {
     size_t group_used = f->used;
     for (unsigned i = first_behind(d, cookie_of(offset)); i < d->page.entry_count; i++) {
-        const struct meta_dirent *entry = &d->page.entries[i];
+        struct meta_dirent *entry = &d->page.entries[i];
         /* Entries with one cookie must not be separated: the rest of them could not be asked for. */
         if (i == 0 || d->page.entries[i - 1].cookie != entry->cookie)
             group_used = f->used;
@@ -189,31 +209,57 @@ static void fill_page(struct filler *f, const struct dir_handle *d, uint64_t off
     }
 }
 
-static enum err read_entries(struct filler *f, struct dir_handle *d, struct op *op, uint64_t ino, uint64_t offset)
+static void fill_reply(struct filler *f, struct dir_handle *d, uint64_t ino, uint64_t offset)
 {
-    if (!page_serves(d, op->mount, offset, f->plus))
-        TRY(fetch_page(d, op, ino, offset, f->size, f->plus));
-    f->with_attr = f->plus && attrs_are_fresh(d, op->mount);
+    f->with_attr = f->plus && attrs_are_fresh(d, f->mount);
     if (fill_dots(f, d, ino, offset))
         fill_page(f, d, offset);
-    return ERR_OK;
+}
+
+static bool is_end(const struct dir_handle *d, uint64_t offset)
+{
+    return offset >= COOKIE_DOT_DOT && d->page.end && first_behind(d, cookie_of(offset)) == d->page.entry_count;
+}
+
+/* What the kernel makes of the reply, if it copies (listings.h). */
+static void end_listing(struct dir_handle *d, struct mount *m, uint64_t ino, uint64_t offset, bool plus)
+{
+    d->asked_attr = offset > 0 && (d->asked_attr || plus);
+    /* Its own handle holds the directory's position: nobody has its pages locked. */
+    if (is_end(d, offset) && !listings_end(&m->listings, ino, d->asked_attr))
+        (void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
 }
 
 static void reply_entries(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
     struct dir_handle *d = handle_of(fi);
     size = MIN(size, (size_t)MAX_TRANSFER);
-    struct filler f = {.req = req, .data = mem_alloc(size), .size = size, .plus = plus};
+    struct filler f = {.req = req,
+                       .data = mem_alloc(size),
+                       .size = size,
+                       .mount = fuse_req_userdata(req),
+                       .directory = ino,
+                       .plus = plus};
     struct op op;
     op_begin(&op, req);
     pthread_mutex_lock(&d->lock);
-    enum err e = read_entries(&f, d, &op, ino, (uint64_t)off);
-    pthread_mutex_unlock(&d->lock);
+    enum err e = ERR_OK;
+    if (d->listed && off == 0)
+        listings_begin(&op.mount->listings, ino);
+    if (!page_serves(d, op.mount, (uint64_t)off, plus))
+        e = fetch_page(d, &op, ino, (uint64_t)off, size, plus);
+    if (e == ERR_OK && d->listed)
+        end_listing(d, op.mount, ino, (uint64_t)off, plus);
     op_end(&op);
+    surf_answer_begin(f.mount->surf);
+    if (e == ERR_OK)
+        fill_reply(&f, d, ino, (uint64_t)off);
+    pthread_mutex_unlock(&d->lock); /* once it is answered, the handle may be gone */
     if (e == ERR_OK)
         fuse_reply_buf(req, f.data, f.used);
     else
         reply_error(req, e);
+    surf_answer_end(f.mount->surf);
     free(f.data);
 }
 

@@ -1,16 +1,20 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "fusefs/mount.h"
+#include "fusefs/squash.h"
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
     struct op op;
     struct meta_attr attr;
     op_begin_change(&op, req);
-    enum err e = surf_mknod(op.mount->surf, &op.request.caller, parent, slice_str(name), mode, (uint32_t)rdev, &attr);
+    enum err e = squash_makes(&op, req, parent);
+    if (e == ERR_OK && op.squashed && (S_ISCHR(mode) || S_ISBLK(mode)))
+        e = ERR_PERM;
+    if (e == ERR_OK)
+        e = surf_mknod(op.mount->surf, &op.request.caller, parent, slice_str(name), mode, (uint32_t)rdev, &attr);
     op_end(&op);
-    reply_entry(req, e, &attr);
+    reply_entry(req, e, parent, name, &attr);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -18,27 +22,33 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
     struct op op;
     struct meta_attr attr;
     op_begin_change(&op, req);
-    enum err e = surf_mkdir(op.mount->surf, &op.request.caller, parent, slice_str(name), mode, &attr);
+    enum err e = squash_makes(&op, req, parent);
+    if (e == ERR_OK)
+        e = surf_mkdir(op.mount->surf, &op.request.caller, parent, slice_str(name), mode, &attr);
     op_end(&op);
-    reply_entry(req, e, &attr);
+    reply_entry(req, e, parent, name, &attr);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct op op;
     op_begin_change(&op, req);
-    enum err e = surf_unlink(op.mount->surf, &op.request.caller, parent, slice_str(name));
+    enum err e = squash_removes(&op, req, parent, slice_str(name));
+    if (e == ERR_OK)
+        e = surf_unlink(op.mount->surf, &op.request.caller, parent, slice_str(name));
     op_end(&op);
-    reply_error(req, e);
+    reply_name_error(req, e);
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct op op;
     op_begin_change(&op, req);
-    enum err e = surf_rmdir(op.mount->surf, &op.request.caller, parent, slice_str(name));
+    enum err e = squash_removes(&op, req, parent, slice_str(name));
+    if (e == ERR_OK)
+        e = surf_rmdir(op.mount->surf, &op.request.caller, parent, slice_str(name));
     op_end(&op);
-    reply_error(req, e);
+    reply_name_error(req, e);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -46,9 +56,11 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
     struct op op;
     struct meta_attr attr;
     op_begin_change(&op, req);
-    enum err e = surf_symlink(op.mount->surf, &op.request.caller, parent, slice_str(name), slice_str(target), &attr);
+    enum err e = squash_makes(&op, req, parent);
+    if (e == ERR_OK)
+        e = surf_symlink(op.mount->surf, &op.request.caller, parent, slice_str(name), slice_str(target), &attr);
     op_end(&op);
-    reply_entry(req, e, &attr);
+    reply_entry(req, e, parent, name, &attr);
 }
 
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
@@ -65,10 +77,13 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
     }
     struct op op;
     op_begin_change(&op, req);
-    enum err e = surf_rename(op.mount->surf, &op.request.caller, parent, slice_str(name), new_parent,
-                             slice_str(new_name), meta_flags);
+    enum err e =
+        squash_renames(&op, req, parent, slice_str(name), new_parent, slice_str(new_name), flags & RENAME_EXCHANGE);
+    if (e == ERR_OK)
+        e = surf_rename(op.mount->surf, &op.request.caller, parent, slice_str(name), new_parent, slice_str(new_name),
+                        meta_flags);
     op_end(&op);
-    reply_error(req, e);
+    reply_name_error(req, e);
 }
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
@@ -76,7 +91,9 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *
     struct op op;
     struct meta_attr attr;
     op_begin_change(&op, req);
-    enum err e = surf_link(op.mount->surf, &op.request.caller, ino, new_parent, slice_str(new_name), &attr);
+    enum err e = squash_links(&op, req, ino, new_parent);
+    if (e == ERR_OK)
+        e = surf_link(op.mount->surf, &op.request.caller, ino, new_parent, slice_str(new_name), &attr);
     op_end(&op);
-    reply_entry(req, e, &attr);
+    reply_entry(req, e, new_parent, new_name, &attr);
 }

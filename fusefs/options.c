@@ -4,18 +4,25 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "client/disk_cache.h"
 
 #define MOUNT_TIMEOUT_DEFAULT_S 10.0
 #define SOFT_TIMEOUT_DEFAULT_S 30.0
 #define TIMEOUT_MAX_S 86400.0
 #define CACHE_MAX_MIB (1024u * 1024u)
+#define SIZE_MAX_BYTES (UINT64_C(1) << 60)
+#define DISK_CACHE_DEFAULT_BYTES (UINT64_C(4) << 30)
+#define INODES_MIN 1000u
+#define INODES_MAX 100000000u
 
 #define BAD(...) (fprintf(stderr, "surffs: " __VA_ARGS__), fputc('\n', stderr), exit(EXIT_USAGE))
 
@@ -31,41 +38,63 @@ static int64_t parse_seconds(const char *name, const char *value)
     return (int64_t)(seconds * 1e9);
 }
 
-static void parse_cache_size(struct options *o, const char *value)
+/* Bytes: a number with K, M, G or T behind it, or of MiB. */
+static uint64_t parse_size(const char *name, const char *value)
 {
+    static const char units[] = "KMGT";
     char *end;
     errno = 0;
-    unsigned long long size = strtoull(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end != 0 || errno != 0 || size < 1 || size > CACHE_MAX_MIB)
-        BAD("option cache_size=%s: not a number of MiB from 1 to %u", value, CACHE_MAX_MIB);
-    o->cache_bytes = (size_t)size * MIB;
+    unsigned long long size = strtoull(value, &end, 10), unit = MIB;
+    const char *given = *end ? strchr(units, *end) : NULL;
+    if (given) {
+        unit = UINT64_C(1) << (10 * (given - units + 1));
+        end++;
+    }
+    if (*value < '0' || *value > '9' || *end != 0 || errno != 0 || size < 1 || size > SIZE_MAX_BYTES / unit)
+        BAD("option %s=%s: not a size: a number of MiB, or with K, M, G or T behind it", name, value);
+    return size * unit;
 }
 
-static void parse_log(struct options *o, const char *value)
+static size_t parse_memory(const char *name, const char *value)
 {
-    if (*value == 0 || strlen(value) >= sizeof o->log_path)
-        BAD("option log=%s: not a file name", value);
-    strcpy(o->log_path, value);
+    uint64_t size = parse_size(name, value);
+    if (size < MIB || size > CACHE_MAX_MIB * (uint64_t)MIB)
+        BAD("option %s=%s: not from 1 to %u MiB", name, value, CACHE_MAX_MIB);
+    return (size_t)size;
+}
+
+/* The process changes its directory, so the path is made absolute here. */
+static void parse_cache(struct options *o, const char *value)
+{
+    if (!realpath(value, o->disk_cache))
+        BAD("option cache=%s: %s", value, strerror(errno));
+}
+
+static void parse_path(const char *item, const char *value, char to[PATH_MAX])
+{
+    if (*value == 0 || strlen(value) >= PATH_MAX)
+        BAD("option %s=%s: not a file name", item, value);
+    strcpy(to, value);
 }
 
 /* Options of the kernel's mount, which libfuse takes as they are. */
 static const struct {
     const char *name;
-    unsigned long flag; /* for remount; 0: cleared or without a flag */
+    unsigned long sets, clears; /* of the kernel's flags, for a remount */
 } kernel_options[] = {
-    {"ro", MS_RDONLY},
-    {"rw", 0},
-    {"dev", 0},
-    {"nodev", MS_NODEV},
-    {"suid", 0},
-    {"nosuid", MS_NOSUID},
-    {"exec", 0},
-    {"noexec", MS_NOEXEC},
-    {"sync", MS_SYNCHRONOUS},
-    {"async", 0},
-    {"dirsync", MS_DIRSYNC},
-    {"noatime", MS_NOATIME},
-    {"nodiratime", MS_NODIRATIME},
+    {"ro", MS_RDONLY, 0},
+    {"rw", 0, MS_RDONLY},
+    {"nodev", MS_NODEV, 0},
+    {"dev", 0, MS_NODEV},
+    {"nosuid", MS_NOSUID, 0},
+    {"suid", 0, MS_NOSUID},
+    {"noexec", MS_NOEXEC, 0},
+    {"exec", 0, MS_NOEXEC},
+    {"sync", MS_SYNCHRONOUS, 0},
+    {"dirsync", MS_DIRSYNC, 0},
+    {"async", 0, MS_SYNCHRONOUS},
+    {"noatime", MS_NOATIME, 0},
+    {"nodiratime", MS_NODIRATIME, 0},
 };
 
 /* What mount(8), fstab and systemd write for their own use; a file system must not stumble over it. */
@@ -109,8 +138,10 @@ static bool take_generic(struct options *o, const char *item)
     for (size_t i = 0; i < ARRAY_SIZE(kernel_options); i++) {
         if (strcmp(item, kernel_options[i].name) != 0)
             continue;
-        o->remount_flags |= kernel_options[i].flag;
+        o->remount_sets = (o->remount_sets & ~kernel_options[i].clears) | kernel_options[i].sets;
+        o->remount_clears = (o->remount_clears & ~kernel_options[i].sets) | kernel_options[i].clears;
         o->read_only = strcmp(item, "ro") == 0 || (o->read_only && strcmp(item, "rw") != 0);
+        o->no_atime = o->no_atime || strcmp(item, "noatime") == 0;
         kernel_append(o, item);
         return true;
     }
@@ -120,10 +151,42 @@ static bool take_generic(struct options *o, const char *item)
     return strncmp(item, "x-", 2) == 0 || strncmp(item, "comment=", 8) == 0;
 }
 
+static void parse_inodes(struct options *o, const char *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long inodes = strtoull(value, &end, 10);
+    if (errno != 0 || *value < '0' || *value > '9' || *end || inodes < INODES_MIN || inodes > INODES_MAX)
+        BAD("option inodes=%s: it is a number from %u to %u", value, INODES_MIN, INODES_MAX);
+    o->inodes_max = (size_t)inodes;
+}
+
+static void parse_reads(struct options *o, const char *value)
+{
+    o->read_from_any = strcmp(value, "any") == 0;
+    if (!o->read_from_any && strcmp(value, "leader") != 0)
+        BAD("option reads is leader or any, not %s", value);
+}
+
+static void parse_merge_after(struct options *o, const char *value)
+{
+    o->no_merge = strcmp(value, "0") == 0;
+    if (!o->no_merge)
+        o->merge_after_ns = parse_seconds("merge_after", value);
+}
+
 struct seen {
     bool soft, hard, allow_other;
     int64_t timeo_ns;
+    char cache_size[32]; /* what it is the size of, other options say */
 };
+
+static void take_cache_size(struct seen *seen, const char *value)
+{
+    if (strlen(value) >= sizeof seen->cache_size || *value == 0)
+        BAD("option cache_size=%s: not a size", value);
+    strcpy(seen->cache_size, value);
+}
 
 static void take_option(struct options *o, struct seen *seen, char *item)
 {
@@ -134,14 +197,30 @@ static void take_option(struct options *o, struct seen *seen, char *item)
             o->mount_timeout_ns = parse_seconds(item, value);
         else if (strcmp(item, "timeo") == 0)
             seen->timeo_ns = parse_seconds(item, value);
+        else if (strcmp(item, "reads") == 0)
+            parse_reads(o, value);
+        else if (strcmp(item, "inodes") == 0)
+            parse_inodes(o, value);
+        else if (strcmp(item, "merge_after") == 0)
+            parse_merge_after(o, value);
+        else if (strcmp(item, "cache") == 0)
+            parse_cache(o, value);
         else if (strcmp(item, "cache_size") == 0)
-            parse_cache_size(o, value);
+            take_cache_size(seen, value);
+        else if (strcmp(item, "cache_memory") == 0)
+            o->cache_bytes = parse_memory(item, value);
         else if (strcmp(item, "log") == 0)
-            parse_log(o, value);
+            parse_path(item, value, o->log_path);
+        else if (strcmp(item, "trace") == 0)
+            parse_path(item, value, o->trace_path);
         else
             BAD("unknown option %s=%s", item, value);
     } else if (strcmp(item, "soft") == 0) {
         seen->soft = true;
+    } else if (strcmp(item, "noepoch") == 0) {
+        o->no_epoch = true;
+    } else if (strcmp(item, "noinline") == 0) {
+        o->no_inline = true;
     } else if (strcmp(item, "hard") == 0) {
         seen->hard = true;
     } else if (strcmp(item, "allow_other") == 0) {
@@ -153,11 +232,31 @@ static void take_option(struct options *o, struct seen *seen, char *item)
     }
 }
 
+/* What the kernel shows of a mount beside its flags: mount(8) gives it back for a remount. It can't be changed. */
+static bool is_shown_by_kernel(const char *item)
+{
+    static const char *const names[] = {"user_id=", "group_id=", "max_read=", "blksize=", "rootmode=", "fd="};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (strncmp(item, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+static bool has_option(const char *text, const char *name)
+{
+    size_t size = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)); at += size)
+        if ((at == text || at[-1] == ',') && (at[size] == 0 || at[size] == ','))
+            return true;
+    return false;
+}
+
 static void take_options(struct options *o, struct seen *seen, const char *text)
 {
     char *copy = mem_strdup(text), *rest = copy;
+    bool remount = has_option(text, "remount");
     for (char *item; (item = strsep(&rest, ","));)
-        if (*item)
+        if (*item && !(remount && is_shown_by_kernel(item)))
             take_option(o, seen, item);
     free(copy);
 }
@@ -182,7 +281,7 @@ static void take_source(struct options *o, const char *source)
     strcpy(o->export_name, export && *export ? export : "default");
     struct err_text why;
     if (rpc_address_parse_list(servers, o->servers, LIMIT_NODES, &o->server_count, &why) != ERR_OK)
-        BAD("%s: %s", source, why.text);
+        BAD("%s: %s; it is HOST:PORT[,HOST:PORT...][:/EXPORT]", source, why.text);
     if (o->server_count == 0)
         BAD("\"%s\": an address HOST:PORT of the metastore is missing", source);
 }
@@ -204,8 +303,22 @@ static void append_escaped(struct bytes *b, const char *text)
     }
 }
 
+static void finish_cache(struct options *o, const struct seen *seen)
+{
+    o->disk_cache_bytes = DISK_CACHE_DEFAULT_BYTES;
+    if (!seen->cache_size[0])
+        return;
+    if (!o->disk_cache[0])
+        o->cache_bytes = parse_memory("cache_size", seen->cache_size);
+    else
+        o->disk_cache_bytes = parse_size("cache_size", seen->cache_size);
+    if (o->disk_cache[0] && o->disk_cache_bytes < DISK_CACHE_BYTES_MIN)
+        BAD("option cache_size=%s: a cache on a disk has at least 16 MiB", seen->cache_size);
+}
+
 static void finish(struct options *o, const struct seen *seen)
 {
+    finish_cache(o, seen);
     if (seen->soft && seen->hard)
         BAD("options soft and hard exclude each other");
     if (seen->timeo_ns && !seen->soft)
@@ -234,20 +347,35 @@ static void finish(struct options *o, const struct seen *seen)
 
 const char *argp_program_version = "surffs " SURF_VERSION;
 
-static const char doc[] =
-    "Mounts an export of a SurfFS cluster.\v"
-    "SERVERS is HOST:PORT[,HOST:PORT...][:/EXPORT]: members of the metastore; the others are learned from them.\n"
-    "\n"
-    "Options for -o:\n"
-    "  mount_timeout=S   how long the first contact may take, in seconds (default 10)\n"
-    "  hard              operations wait for the cluster for as long as it takes (default); they can be interrupted\n"
-    "  soft,timeo=S      operations fail with EIO after S seconds (default 30)\n"
-    "  cache_size=MIB    memory for blocks (default 256)\n"
-    "  log=FILE          where log lines go\n"
-    "  allow_other       other users may enter (always so for root's mounts)\n"
-    "  ro, noatime, nodev, nosuid, noexec, ... as in mount(8)\n"
-    "\n"
-    "Returns when the mount is up. Unmount with umount or fusermount3 -u.";
+/* argp fills lines of more than 77 letters anew. */
+static const char doc[] = "Mounts an export of a SurfFS cluster.\v"
+                          "SERVERS is HOST:PORT[,HOST:PORT...][:/EXPORT]: members of the metastore; the\n"
+                          "others are learned from them.\n"
+                          "\n"
+                          "Options for -o, which surffs(8) explains:\n"
+                          "  mount_timeout=S   how long the first contact may take (10)\n"
+                          "  hard              operations wait for the cluster for as long as it takes,\n"
+                          "                    and can be interrupted (default)\n"
+                          "  soft,timeo=S      operations fail with EIO after S seconds (30)\n"
+                          "  reads=leader|any  who is asked for names and attributes: the metastore's\n"
+                          "                    leader (default), or any member\n"
+                          "  inodes=N          names and attributes of so many files are kept (1000000;\n"
+                          "                    some 440 bytes each)\n"
+                          "  cache_memory=MIB  memory for blocks (256)\n"
+                          "  cache=DIR         blocks are also kept in this directory of a local disk,\n"
+                          "                    which mounts of a machine may share\n"
+                          "  cache_size=SIZE   how much there (4G): K, M, G or T, else MiB; without\n"
+                          "                    cache=DIR: as cache_memory\n"
+                          "  merge_after=S     fragmented files that were quiet for so long are merged\n"
+                          "                    (5; 0: by other mounts)\n"
+                          "  log=FILE          log lines are appended there\n"
+                          "  trace=FILE        what happens is appended there, with vector clocks\n"
+                          "                    (surfctl trace merge)\n"
+                          "  allow_other       other users may enter (always so for root's mounts)\n"
+                          "  noepoch, noinline for comparison: see surffs(8)\n"
+                          "  ro, noatime, nodev, nosuid, noexec, ... as in mount(8)\n"
+                          "\n"
+                          "Returns when the mount is up. Unmount with umount or fusermount3 -u.";
 
 static const struct argp_option argp_options[] = {
     {"options", 'o', "OPT,...", 0, "mount options, see below", 0},

@@ -6,9 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "fusefs/mount.h"
+#include "fusefs/stats.h"
 
 #define LOG_MODULE "surffs"
 #include "base/log.h"
@@ -16,9 +17,10 @@
 #define GRACE_NS (2 * NS_PER_S)
 #define KICK_EVERY_NS (20 * NS_PER_MS)
 
-static sigset_t ends;                   /* constant after terminate_init */
+static sigset_t awaited;                /* constant after terminate_init */
 static _Atomic(struct mount *) serving; /* NULL before and after the loop */
 static atomic_bool served;
+static atomic_bool stats_wanted; /* asked for, and not logged yet: it may be asked before there is what to count */
 static _Atomic int64_t asked_ns;
 static pthread_t loop_thread; /* valid while serving */
 
@@ -45,13 +47,26 @@ static void end_loop(struct mount *m, int number)
     }
 }
 
+/* Whoever comes second, the signal or the mount, finds the other. */
+static void log_wanted_stats(void)
+{
+    struct mount *m = atomic_load(&serving);
+    if (m && atomic_exchange(&stats_wanted, false))
+        stats_log(m);
+}
+
 static void *wait_for_signals(void *context)
 {
     (void)context;
     for (;;) {
         int number;
-        if (sigwait(&ends, &number) != 0)
+        if (sigwait(&awaited, &number) != 0)
             continue;
+        if (number == SIGUSR2) {
+            atomic_store(&stats_wanted, true);
+            log_wanted_stats();
+            continue;
+        }
         if (atomic_load(&asked_ns) == 0)
             atomic_store(&asked_ns, clock_boot_ns());
         struct mount *m = atomic_load(&serving);
@@ -65,16 +80,17 @@ static void *wait_for_signals(void *context)
 
 void terminate_init(void)
 {
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGTERM);
+    sigaddset(&awaited, SIGINT);
+    sigaddset(&awaited, SIGHUP);
+    sigaddset(&awaited, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &awaited, NULL);
     struct sigaction kick = {.sa_handler = on_kick}, ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGUSR1, &kick, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, wait_for_signals, NULL) == 0);
+    thread_start(&thread, wait_for_signals, NULL);
     pthread_detach(thread);
 }
 
@@ -82,6 +98,7 @@ void terminate_serve(struct mount *m)
 {
     loop_thread = pthread_self();
     atomic_store(&serving, m);
+    log_wanted_stats();
 }
 
 void terminate_served(void)

@@ -31,6 +31,8 @@ static enum err remove_row(struct meta *m, uint64_t content_id, const struct met
     struct schema_key key = key_of(content_id, e), block = schema_block_ref(&e->block);
     store_delete(m, &key);
     store_count(m, &block, -1);
+    m->next.released++;
+    m->next.released_epoch = m->next.epoch;
     if (allocated) {
         if (*allocated < e->length || m->next.bytes < e->length)
             return ERR_CORRUPT;
@@ -40,12 +42,30 @@ static enum err remove_row(struct meta *m, uint64_t content_id, const struct met
     return ERR_OK;
 }
 
-void content_range_open(struct meta *m, struct store_range *range, uint64_t content_id, uint64_t from, uint64_t to)
+enum err content_count(struct meta *m, const struct sha256 *block, struct arena *a, int64_t *ret)
+{
+    struct schema_key key = schema_block_ref(block);
+    struct slice value = {0};
+    bool found;
+    *ret = 0;
+    TRY(store_read(m, &key, a, &value, &found));
+    return found ? row_count_decode(value, ret) : ERR_OK;
+}
+
+/* Where the extents of [from, to) are. */
+static void bounds_of(uint64_t content_id, uint64_t from, uint64_t to, struct schema_key *ret_lower,
+                      struct schema_key *ret_upper)
 {
     /* No extent is longer than a block. */
     uint64_t end = to > UINT64_MAX - LIMIT_BLOCK_BYTES ? UINT64_MAX : to + LIMIT_BLOCK_BYTES;
-    struct schema_key lower = schema_extent(content_id, from == UINT64_MAX ? from : from + 1);
-    struct schema_key upper = schema_extent(content_id, end);
+    *ret_lower = schema_extent(content_id, from == UINT64_MAX ? from : from + 1);
+    *ret_upper = schema_extent(content_id, end);
+}
+
+void content_range_open(struct meta *m, struct store_range *range, uint64_t content_id, uint64_t from, uint64_t to)
+{
+    struct schema_key lower, upper;
+    bounds_of(content_id, from, to, &lower, &upper);
     store_range_open(m, range, &lower, &upper);
 }
 
@@ -88,7 +108,9 @@ void content_begin(struct content_cutter *c, struct meta *m, uint64_t content_id
                    uint64_t *allocated)
 {
     *c = (struct content_cutter){.m = m, .content_id = content_id, .allocated = allocated};
-    content_range_open(m, &c->range, content_id, from > 0 ? from - 1 : 0, to + 1);
+    struct schema_key lower, upper;
+    bounds_of(content_id, from > 0 ? from - 1 : 0, to + 1, &lower, &upper);
+    store_range_open_unplaced(m, &c->range, &lower, &upper);
 }
 
 /* The next extent of the new contents, in file order. */
@@ -128,6 +150,16 @@ static void keep_parts(struct content_cutter *c, const struct meta_extent *old, 
     }
 }
 
+/* Short extents among others are what reading suffers from; of a long one it doesn't matter where it lies. */
+static void note_fragments(struct content_cutter *c, const struct meta_extent *e, const struct meta_extent *old)
+{
+    bool touches = old->file_offset + old->length == e->file_offset || e->file_offset + e->length == old->file_offset;
+    bool covered = e->file_offset <= old->file_offset && old->file_offset + old->length <= e->file_offset + e->length;
+    if (!meta_extent_is_hole(e) && e->length < CONTENT_SHORT_BYTES && !covered &&
+        (!touches || old->length < CONTENT_SHORT_BYTES))
+        c->fragments = true;
+}
+
 /* Takes away what was in the range of e. An old extent that e continues, or that continues e, is taken out too, to be
  * emitted again as one with it. */
 static enum err cut(struct content_cutter *c, const struct meta_extent *e)
@@ -142,11 +174,14 @@ static enum err cut(struct content_cutter *c, const struct meta_extent *e)
     if (c->has_rest) {
         struct meta_extent rest = c->rest;
         c->has_rest = false;
+        note_fragments(c, e, &rest);
         keep_parts(c, &rest, from, to);
     }
     if (c->has_rest)
         return ERR_OK; /* it reaches behind this range, so nothing else is in it */
     TRY(collect(c, from, to, (STORE_OPERATION_ROWS - m->rows - ROWS_PER_CUT) / ROWS_PER_EXTENT, &old));
+    if (old.count == 0 && !is_hole && e->length < CONTENT_SHORT_BYTES && from < c->size)
+        c->fragments = true; /* in a hole */
     for (unsigned i = 0; i < old.count; i++) {
         const struct meta_extent *x = &old.items[i];
         if (c->has_removed && x->file_offset <= c->removed_up_to)
@@ -155,14 +190,19 @@ static enum err cut(struct content_cutter *c, const struct meta_extent *e)
             if (!is_hole && extent_merge(x, e, &both)) {
                 TRY(take_out(c, x));
                 emit(c, x);
+            } else {
+                note_fragments(c, e, x);
             }
         } else if (x->file_offset == to) {
             if (!is_hole && extent_merge(e, x, &both)) {
                 TRY(take_out(c, x));
                 c->rest = *x;
                 c->has_rest = true;
+            } else {
+                note_fragments(c, e, x);
             }
         } else {
+            note_fragments(c, e, x);
             TRY(take_out(c, x));
             keep_parts(c, x, from, to);
         }

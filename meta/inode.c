@@ -14,11 +14,18 @@ enum err inode_get(struct meta *m, uint64_t ino, struct row_inode *ret)
     struct schema_key key = schema_inode(ino);
     struct slice value = {0};
     bool found;
+    touch_seen(m, ino);
     TRY(store_get(m, &key, &value, &found));
     return decode(value, found, ret);
 }
 
 enum err inode_read(struct meta *m, uint64_t ino, struct arena *a, struct row_inode *ret)
+{
+    touch_seen(m, ino);
+    return inode_peek(m, ino, a, ret);
+}
+
+enum err inode_peek(struct meta *m, uint64_t ino, struct arena *a, struct row_inode *ret)
 {
     struct schema_key key = schema_inode(ino);
     struct slice value = {0};
@@ -48,6 +55,7 @@ enum err inode_get_directory(struct meta *m, uint64_t ino, struct row_inode *ret
 void inode_put(struct meta *m, const struct row_inode *i)
 {
     struct schema_key key = schema_inode(i->attr.ino);
+    touch_wrote(m, i->attr.ino);
     row_inode_encode(i, &m->scratch);
     store_put_scratch(m, &key);
 }
@@ -86,39 +94,30 @@ void inode_drop_contents(struct meta *m, struct row_inode *i)
     i->attr.content_id = m->next.next_id++;
 }
 
-void inode_remove(struct meta *m, const struct row_inode *i)
+enum err inode_remove(struct meta *m, const struct row_inode *i)
 {
+    TRY(xattr_delete_all(m, i));
     queue_contents(m, &i->attr);
     struct schema_key key = schema_inode(i->attr.ino);
+    touch_wrote(m, i->attr.ino);
     store_delete(m, &key);
     CHECK(m->next.inodes > 0);
     m->next.inodes--;
+    return ERR_OK;
 }
 
-static bool is_kept(const struct keep_open *keep, uint64_t ino)
-{
-    if (keep->session == 0)
-        return false;
-    for (unsigned i = 0; i < keep->count; i++)
-        if (keep->inos[i] == ino)
-            return true;
-    return keep->unknown;
-}
-
-enum err inode_drop_link(struct meta *m, struct row_inode *i, const struct keep_open *keep, bool *ret_orphaned)
+enum err inode_drop_link(struct meta *m, struct row_inode *i, uint64_t parent, struct slice name, bool *ret_orphaned)
 {
     CHECK(i->attr.nlink > 0 && !S_ISDIR(i->attr.mode));
+    if (i->parent == parent && slice_equal(i->name, name))
+        i->parent = 0, i->name = SLICE(NULL, 0);
     i->attr.nlink--;
     i->attr.ctime_ns = m->time_ns;
-    *ret_orphaned = false;
-    if (i->attr.nlink > 0) {
-        inode_put(m, i);
-    } else if (is_kept(keep, i->attr.ino)) {
-        TRY(orphan_add(m, keep->session, i->attr.ino));
-        inode_put(m, i);
-        *ret_orphaned = true;
-    } else {
-        inode_remove(m, i);
-    }
+    *ret_orphaned = i->attr.nlink == 0 && S_ISREG(i->attr.mode); /* nothing else is opened through a mount */
+    if (*ret_orphaned)
+        orphan_add(m, i->attr.ino);
+    if (i->attr.nlink == 0 && !*ret_orphaned)
+        return inode_remove(m, i);
+    inode_put(m, i);
     return ERR_OK;
 }

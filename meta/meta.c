@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "base/rocks.h"
+#include "meta/level.h"
 #include "meta/store.h"
 
 #define DEFAULT_CACHE (32u * MIB)
@@ -33,6 +34,20 @@ static const op_function operations[META_OP_LAST + 1] = {
     [META_RELEASE] = op_release,
     [META_REAP] = op_reap,
     [META_BLOCK_SERVER] = op_block_server,
+    [META_LOCK] = op_lock,
+    [META_LOCK_CANCEL] = op_lock_cancel,
+    [META_CLONE] = op_clone,
+    [META_MOVED] = op_moved,
+    [META_READS] = op_reads,
+    [META_SETXATTR] = op_setxattr,
+    [META_REMOVEXATTR] = op_removexattr,
+    [META_EXPORT] = op_export,
+    [META_EPOCH] = op_epoch,
+    [META_KV] = op_kv,
+    [META_KV_EXPIRE] = op_kv_expire,
+    [META_REWRITE] = op_rewrite,
+    [META_SET_LEVEL] = op_set_level,
+    [META_NEXT] = op_next,
 };
 
 bool is_outcome(enum err e)
@@ -82,15 +97,22 @@ static void make_options(struct meta *m, const struct meta_options *o)
     rocksdb_readoptions_set_read_tier(m->read_persisted, READ_TIER_PERSISTED);
     m->flush = rocksdb_flushoptions_create();
     m->flush_waits = o->lose_unflushed;
-    m->batch = rocksdb_writebatch_wi_create(0, 1);
+    /* What it merges, and when, is its threads' affair: the files of a simulated state would differ from run to run. */
+    rocksdb_options_set_disable_auto_compactions(m->options, o->lose_unflushed);
+    m->batch = rocksdb_writebatch_create();
 }
 
-/* The C API has no function for this option. */
-static enum err set_lose_unflushed(struct meta *m, struct err_text *why)
+/* Options that the C API has no functions for. */
+static enum err set_more_options(struct meta *m, bool lose_unflushed, struct err_text *why)
 {
+    /* Where the last row of the same table went is where the search for the next one's place begins: a command writes
+     * rows that lie beside those of the command before it. */
+    const char *text = lose_unflushed ? "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1;"
+                                        "avoid_flush_during_shutdown=true"
+                                      : "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.1";
     rocksdb_options_t *changed = rocksdb_options_create();
     char *message = NULL;
-    rocksdb_get_options_from_string(m->options, "avoid_flush_during_shutdown=true", changed, &message);
+    rocksdb_get_options_from_string(m->options, text, changed, &message);
     rocksdb_options_destroy(m->options);
     m->options = changed;
     return rocks_result(message, "metadata options", why);
@@ -125,13 +147,18 @@ static enum err load_state(struct meta *m, struct err_text *why)
 enum err meta_open(const struct meta_options *options, struct meta **ret, struct err_text *why)
 {
     struct meta *m = MEM_NEW(struct meta);
+    /* RocksDB counts comparisons, for each of this thread's calls and for nobody. */
+    rocksdb_set_perf_level(rocksdb_disable);
     make_options(m, options);
     char *message = NULL;
-    enum err e = options->lose_unflushed ? set_lose_unflushed(m, why) : ERR_OK;
+    enum err e = set_more_options(m, options->lose_unflushed, why);
     if (e == ERR_OK) {
         m->db = rocksdb_open(m->options, options->path, &message);
         e = rocks_result(message, options->path, why);
     }
+    m->level_max = options->level_max ? options->level_max : META_LEVEL_MAX;
+    if (e == ERR_OK)
+        e = level_load(m, why);
     if (e == ERR_OK)
         e = load_state(m, why);
     m->chains_from = m->state.applied;
@@ -150,7 +177,8 @@ void meta_close(struct meta *m)
         return;
     if (m->db)
         rocksdb_close(m->db);
-    rocksdb_writebatch_wi_destroy(m->batch);
+    rocksdb_writebatch_destroy(m->batch);
+    written_free(&m->written);
     rocksdb_flushoptions_destroy(m->flush);
     rocksdb_readoptions_destroy(m->read_persisted);
     rocksdb_readoptions_destroy(m->read);
@@ -161,24 +189,37 @@ void meta_close(struct meta *m)
     rocksdb_compactionfilter_destroy(m->filter);
     bytes_free(&m->scratch);
     arena_free(&m->arena);
+    touch_free(m);
     free(m);
+}
+
+/* Every command has a time of its own, also behind a leader whose clock was ahead: ctime then says of which state of a
+ * directory a listing is. */
+static int64_t next_time_ns(int64_t last_ns, int64_t stamped_ns)
+{
+    return stamped_ns > last_ns ? stamped_ns : last_ns + (last_ns < INT64_MAX);
 }
 
 static void begin(struct meta *m, uint64_t index, uint64_t term, int64_t time_ns)
 {
     CHECK(index == m->state.applied + 1);
-    rocksdb_writebatch_wi_clear(m->batch);
+    store_clear(m);
     arena_reset(&m->arena);
     bytes_clear(&m->scratch);
     m->next = m->state;
     m->next.applied = index;
     m->next.term = term;
-    m->next.last_time_ns = MAX(m->state.last_time_ns, time_ns);
+    m->next.last_time_ns = next_time_ns(m->state.last_time_ns, time_ns);
     m->time_ns = m->next.last_time_ns;
     m->next_cluster = m->cluster;
     m->cluster_changed = false;
+    m->next_level = m->level;
     m->rows = 0;
+    m->count_change = 0;
     m->own_id = 0;
+    m->grant_count = 0;
+    m->kv_event_count = 0;
+    touch_begin(m);
 }
 
 /* What a failed operation has written so far goes. */
@@ -191,20 +232,26 @@ static void undo(struct meta *m)
     m->next = kept;
     m->next_cluster = m->cluster;
     m->cluster_changed = false;
+    m->next_level = m->level;
     m->own = m->own_before;
-    rocksdb_writebatch_wi_clear(m->batch);
+    m->grant_count = 0;
+    m->kv_event_count = 0;
+    m->wrote.count = 0;
+    m->count_change = 0;
+    store_clear(m);
     bytes_clear(&m->scratch);
 }
 
 static enum err finish(struct meta *m)
 {
+    store_count_settle(m);
     if (m->cluster_changed) {
         struct schema_key key = schema_cluster();
         row_cluster_encode(&m->next_cluster, &m->scratch);
         store_put_scratch(m, &key);
     }
     size_t size = 0;
-    const char *data = rocksdb_writebatch_wi_data(m->batch, &size);
+    const char *data = rocksdb_writebatch_data(m->batch, &size);
     CHECK(size >= BATCH_HEADER_BYTES);
     sha256_of2(SLICE(m->state.chain.bytes, SHA256_SIZE), SLICE(data + BATCH_HEADER_BYTES, size - BATCH_HEADER_BYTES),
                &m->next.chain);
@@ -212,11 +259,12 @@ static enum err finish(struct meta *m)
     row_meta_encode(&m->next, &m->scratch);
     store_put_scratch(m, &key);
     char *message = NULL;
-    rocksdb_write_writebatch_wi(m->db, m->write, m->batch, &message);
+    rocksdb_write(m->db, m->write, m->batch, &message);
     TRY(rocks_result(message, "metadata write", NULL));
     m->state = m->next;
     keep_chain(m);
     m->cluster = m->next_cluster;
+    m->level = m->next_level;
     m->initialised = m->initialised || m->cluster_changed;
     return ERR_OK;
 }
@@ -272,15 +320,21 @@ enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct 
                     struct meta_reply *ret)
 {
     CHECK(command->op > 0 && command->op <= META_OP_LAST && operations[command->op]);
+    if (meta_level_of(command) > m->level_max)
+        return PLANTED(LEVEL_PASSED_OVER) ? meta_apply_nothing(m, index, term) : ERR_LEVEL;
     begin(m, index, term, command->time_ns);
     struct meta_reply r = {0};
     bool is_new = true;
     if (PLANTED(META_NONDETERMINISTIC)) {
         static unsigned commands; /* of this process, whoever's they are */
-        m->time_ns += commands++ % 1000 == 0;
+        m->time_ns += commands++ % 250 == 0;
     }
     if (!m->initialised && command->op != META_INIT) {
         r.status = ERR_NO_LEADER; /* the first leader has not formed the cluster yet: wait */
+        is_new = false;
+    } else if (command->op != META_SET_LEVEL && meta_level_of(command) > m->level) {
+        /* Nobody proposes it yet; but whatever is in the log must have one outcome. */
+        r.status = ERR_LEVEL;
         is_new = false;
     } else if (command->session != 0) {
         TRY(admit(m, command, &is_new, &r));
@@ -295,6 +349,7 @@ enum err meta_apply(struct meta *m, uint64_t index, uint64_t term, const struct 
     }
     TRY(finish(m));
     *ret = r;
+    ret->epoch = m->state.epoch;
     return ERR_OK;
 }
 
@@ -372,9 +427,20 @@ void meta_chain_hash(const struct meta *m, struct sha256 *ret)
     *ret = m->state.chain;
 }
 
+uint32_t meta_level(const struct meta *m)
+{
+    return m->level;
+}
+
 bool meta_initialised(const struct meta *m)
 {
     return m->initialised;
+}
+
+void meta_collection(const struct meta *m, struct meta_collection *ret)
+{
+    *ret = (struct meta_collection){
+        .epoch = m->state.epoch, .released = m->state.released, .released_epoch = m->state.released_epoch};
 }
 
 bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id)
@@ -387,31 +453,4 @@ bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id)
     if (pending)
         *ret_content_id = m->garbage_from = schema_key_u64(key, 1);
     return store_range_close(&range) == ERR_OK && pending;
-}
-
-enum err meta_state_hash(struct meta *m, struct sha256 *ret)
-{
-    struct sha256 hash = {{0}};
-    rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
-    struct bytes row = {0};
-    for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
-        size_t size;
-        const char *key = rocksdb_iter_key(it, &size);
-        bytes_clear(&row);
-        bytes_blob(&row, SLICE(key, size));
-        bool is_count = key[0] == SCHEMA_TABLE_BLOCK_REF;
-        const char *value = rocksdb_iter_value(it, &size);
-        int64_t count;
-        if (is_count && row_count_decode(SLICE(value, size), &count) == ERR_OK && count == 0)
-            continue; /* whether it is still there depends on compaction */
-        bytes_blob(&row, SLICE(value, size));
-        sha256_of2(SLICE(hash.bytes, SHA256_SIZE), bytes_slice(&row), &hash);
-    }
-    char *message = NULL;
-    rocksdb_iter_get_error(it, &message);
-    rocksdb_iter_destroy(it);
-    bytes_free(&row);
-    TRY(rocks_result(message, "metadata scan", NULL));
-    *ret = hash;
-    return ERR_OK;
 }

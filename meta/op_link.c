@@ -22,6 +22,8 @@ OP(link)
         return outcome(r, ERR_EXIST);
     child.attr.nlink++;
     child.attr.ctime_ns = m->time_ns;
+    if (child.name.size == 0)
+        child.parent = c->link.parent, child.name = c->link.name;
     inode_put(m, &child);
     dentry_put(m, c->link.parent, c->link.name, &child);
     dentry_parent_changed(m, &parent, 1, 0);

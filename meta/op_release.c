@@ -1,14 +1,15 @@
+/* op_release.c: the end of unlinked inodes that no mount has open any more. */
 #include "meta/store.h"
 
 OP(release)
 {
-    struct row_session s;
-    bool found;
-    TRY_OP(session_get(m, c->session, &s, &found));
-    if (!found)
-        return outcome(r, ERR_SESSION_EXPIRED);
-    for (unsigned i = 0; i < c->release.count; i++)
-        TRY_OP(orphan_release(m, &s, c->session, c->release.inos[i]));
-    session_put(m, c->session, &s);
-    return outcome(r, ERR_OK);
+    bool more = false;
+    for (unsigned i = 0; i < c->release.count && !more; i++) {
+        enum err e = orphan_release(m, c->release.inos[i]);
+        more = e == ERR_SPLIT; /* this one and those behind it are orphans still */
+        if (!more)
+            TRY_OP(e);
+    }
+    *r = (struct meta_reply){.more = more};
+    return ERR_OK;
 }

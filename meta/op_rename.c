@@ -68,10 +68,10 @@ static enum err check_loops(struct meta *m, const struct meta_command *c, const 
     return ERR_OK;
 }
 
-static void touch(struct meta *m, struct row_inode *i, uint64_t new_parent)
+static void touch(struct meta *m, struct row_inode *i, uint64_t new_parent, struct slice new_name)
 {
-    if (S_ISDIR(i->attr.mode))
-        i->parent = new_parent;
+    i->parent = new_parent;
+    i->name = new_name;
     i->attr.ctime_ns = m->time_ns;
     inode_put(m, i);
 }
@@ -91,8 +91,8 @@ static enum err exchange(struct meta *m, const struct meta_command *c, struct re
     bool moved_is_directory = S_ISDIR(n->moved.attr.mode), target_is_directory = S_ISDIR(n->target.attr.mode);
     dentry_put(m, c->rename.parent, c->rename.name, &n->target);
     dentry_put(m, c->rename.new_parent, c->rename.new_name, &n->moved);
-    touch(m, &n->moved, c->rename.new_parent);
-    touch(m, &n->target, c->rename.parent);
+    touch(m, &n->moved, c->rename.new_parent, c->rename.new_name);
+    touch(m, &n->target, c->rename.parent, c->rename.name);
     put_parents(m, n, 0, (int)target_is_directory - (int)moved_is_directory,
                 (int)moved_is_directory - (int)target_is_directory);
     return ERR_OK;
@@ -124,15 +124,14 @@ static enum err move(struct meta *m, const struct meta_command *c, struct rename
     if (n->has_target) {
         if (S_ISDIR(n->target.attr.mode)) {
             n->target.attr.nlink = 0;
-            inode_remove(m, &n->target);
+            TRY(inode_remove(m, &n->target));
         } else {
-            struct keep_open keep = {c->session, c->rename.open_inos, c->rename.open_count, c->rename.open_unknown};
-            TRY(inode_drop_link(m, &n->target, &keep, ret_orphaned));
+            TRY(inode_drop_link(m, &n->target, c->rename.new_parent, c->rename.new_name, ret_orphaned));
         }
     }
     dentry_delete(m, c->rename.parent, c->rename.name);
     dentry_put(m, c->rename.new_parent, c->rename.new_name, &n->moved);
-    touch(m, &n->moved, c->rename.new_parent);
+    touch(m, &n->moved, c->rename.new_parent, c->rename.new_name);
     int replaced = n->has_target ? directory : 0; /* a directory that is replaced is one subdirectory less */
     int from_entries = n->from == n->to ? (n->has_target ? -1 : 0) : -1;
     put_parents(m, n, from_entries, -directory, directory - replaced);

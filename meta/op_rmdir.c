@@ -20,7 +20,7 @@ OP(rmdir)
     dentry_parent_changed(m, &parent, -1, -1);
     child.attr.nlink = 0;
     child.attr.ctime_ns = m->time_ns;
-    inode_remove(m, &child);
+    TRY_OP(inode_remove(m, &child));
     *r = (struct meta_reply){.attr = child.attr, .has_attr = true, .parent = parent.attr, .has_parent = true};
     return ERR_OK;
 }

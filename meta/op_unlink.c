@@ -14,10 +14,14 @@ OP(unlink)
     TRY_OP(inode_get_named(m, there.ino, &child));
     if (S_ISDIR(child.attr.mode))
         return outcome(r, ERR_ISDIR);
-    struct keep_open keep = {c->session, c->unlink.open_inos, c->unlink.open_count, c->unlink.open_unknown};
+    uint64_t expected = c->unlink.expected_ino;
+    if (expected != 0 && (there.ino != expected || child.attr.version != c->unlink.expected_version)) {
+        *r = (struct meta_reply){.status = ERR_VERSION, .attr = child.attr, .has_attr = true};
+        return ERR_OK;
+    }
     dentry_delete(m, c->unlink.parent, c->unlink.name);
     dentry_parent_changed(m, &parent, -1, 0);
-    TRY_OP(inode_drop_link(m, &child, &keep, &orphaned));
+    TRY_OP(inode_drop_link(m, &child, c->unlink.parent, c->unlink.name, &orphaned));
     *r = (struct meta_reply){
         .attr = child.attr, .has_attr = true, .parent = parent.attr, .has_parent = true, .orphaned = orphaned};
     return ERR_OK;

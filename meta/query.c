@@ -1,8 +1,10 @@
 /* query.c: reads of the applied state. Each answers from rows only; nothing is changed. */
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
 #include "meta/extent.h"
+#include "meta/lock_rows.h"
 #include "meta/store.h"
 
 /* Entries with equal cookies are never split over two replies, so a page may be a little longer than asked for. */
@@ -15,13 +17,13 @@ static enum err query_lookup(struct meta *m, const struct meta_query *q, struct 
     struct row_dentry entry;
     struct slice value = {0};
     bool found;
-    TRY(inode_read(m, q->ino, a, &parent));
-    if (!S_ISDIR(parent.attr.mode))
-        return ERR_NOTDIR;
+    touch_seen(m, q->ino);
     struct schema_key key = schema_dentry(q->ino, dentry_cookie(&m->cluster, q->name), q->name);
     TRY(store_read(m, &key, a, &value, &found));
-    if (!found)
-        return ERR_NOENT;
+    if (!found) { /* an entry says enough of what it is in */
+        TRY(inode_read(m, q->ino, a, &parent));
+        return S_ISDIR(parent.attr.mode) ? ERR_NOENT : ERR_NOTDIR;
+    }
     TRY(row_dentry_decode(value, &entry));
     TRY(inode_read_named(m, entry.ino, a, &child));
     r->attr = child.attr;
@@ -62,6 +64,13 @@ static enum err read_extents(struct meta *m, uint64_t content_id, uint64_t from,
     return e != ERR_OK ? e : closed;
 }
 
+static enum err read_contents(struct meta *m, uint64_t content_id, uint64_t from, uint64_t to, unsigned max,
+                              struct arena *a, struct meta_query_reply *r)
+{
+    TRY(read_extents(m, content_id, from, to, max, a, r));
+    return inline_blocks_of_extents(m, a, r);
+}
+
 static unsigned limited(unsigned asked, unsigned limit)
 {
     return asked == 0 || asked > limit ? limit : asked;
@@ -70,18 +79,11 @@ static unsigned limited(unsigned asked, unsigned limit)
 static enum err query_open(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
 {
     TRY(query_getattr(m, q, a, r));
-    if (r->attr.nlink == 0) {
-        /* Unlinked: only who had it open may still open it; for everybody else the name leads elsewhere now. */
-        bool held;
-        TRY(orphan_is_held(m, q->session, q->ino, a, &held));
-        if (!held)
-            return ERR_STALE;
-    }
     if (!S_ISREG(r->attr.mode)) {
         r->end = true;
         return ERR_OK;
     }
-    return read_extents(m, r->attr.content_id, 0, UINT64_MAX, limited(q->max_count, LIMIT_LAYOUT_EXTENTS), a, r);
+    return read_contents(m, r->attr.content_id, 0, UINT64_MAX, limited(q->max_count, LIMIT_LAYOUT_EXTENTS), a, r);
 }
 
 static enum err query_layout(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
@@ -90,7 +92,19 @@ static enum err query_layout(struct meta *m, const struct meta_query *q, struct 
     if (!S_ISREG(r->attr.mode))
         return ERR_INVAL;
     uint64_t to = q->length > UINT64_MAX - q->offset ? UINT64_MAX : q->offset + q->length;
-    return read_extents(m, r->attr.content_id, q->offset, to, limited(q->max_count, LIMIT_LAYOUT_EXTENTS), a, r);
+    return read_contents(m, r->attr.content_id, q->offset, to, limited(q->max_count, LIMIT_LAYOUT_EXTENTS), a, r);
+}
+
+static enum err query_extents(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
+{
+    struct row_inode i;
+    TRY(inode_peek(m, q->ino, a, &i));
+    if (!S_ISREG(i.attr.mode))
+        return ERR_INVAL;
+    r->attr = i.attr;
+    r->has_attr = true;
+    uint64_t to = q->length > UINT64_MAX - q->offset ? UINT64_MAX : q->offset + q->length;
+    return read_extents(m, i.attr.content_id, q->offset, to, limited(q->max_count, LIMIT_LAYOUT_EXTENTS), a, r);
 }
 
 static enum err query_readlink(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
@@ -208,30 +222,100 @@ static enum err query_sessions(struct meta *m, const struct meta_query *q, struc
             break;
         r->sessions[r->session_count++] = (struct meta_session_info){.id = id,
                                                                      .last_seq = s.last_seq,
-                                                                     .orphans = s.orphans,
                                                                      .export = arena_slice(a, s.export),
                                                                      .client = arena_slice(a, s.client),
-                                                                     .opened_ns = s.opened_ns};
+                                                                     .opened_ns = s.opened_ns,
+                                                                     .locks = s.locks,
+                                                                     .waits = s.waits,
+                                                                     .attaches = s.attaches};
     }
     enum err closed = store_range_close(&range);
     return e != ERR_OK ? e : closed;
+}
+
+static enum err query_getxattr(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
+{
+    struct schema_key key = schema_xattr(q->ino, q->name);
+    struct slice value = {0};
+    bool found = false;
+    TRY(query_getattr(m, q, a, r));
+    if (r->attr.xattrs > 0)
+        TRY(store_read(m, &key, a, &value, &found));
+    return found ? row_xattr_decode(value, &r->xattr) : ERR_NODATA;
+}
+
+static enum err query_listxattr(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
+{
+    struct row_inode i;
+    TRY(inode_read(m, q->ino, a, &i));
+    r->attr = i.attr;
+    r->has_attr = true;
+    if (i.attr.xattrs == 0)
+        return ERR_OK;
+    struct schema_key first = schema_xattr(q->ino, SLICE(NULL, 0));
+    struct store_range range;
+    struct slice key, value;
+    uint8_t *list = arena_alloc(a, i.xattr_list_bytes);
+    size_t used = 0;
+    store_range_open_prefix(m, &range, &first, first.size);
+    for (; store_range_get(&range, &key, &value); store_range_next(&range)) {
+        size_t size = key.size - first.size;
+        if (size + 1 > i.xattr_list_bytes - used)
+            break;
+        memcpy(list + used, key.data + first.size, size);
+        list[used + size] = 0;
+        used += size + 1;
+    }
+    TRY(store_range_close(&range));
+    r->xattr = SLICE(list, used);
+    return used == i.xattr_list_bytes ? ERR_OK : ERR_CORRUPT;
+}
+
+/* A count below zero would be a fault of ours, of which a check tells: no reason to lose a block. */
+static enum err query_block_refs(struct meta *m, const struct meta_query *q, struct arena *a,
+                                 struct meta_query_reply *r)
+{
+    r->referenced = arena_zalloc(a, q->block_count);
+    for (unsigned i = 0; i < q->block_count; i++) {
+        int64_t count;
+        TRY(content_count(m, &q->blocks[i], a, &count));
+        r->referenced[i] = count != 0;
+    }
+    r->referenced_count = q->block_count;
+    r->released = m->state.released;
+    return ERR_OK;
 }
 
 enum err meta_query(struct meta *m, const struct meta_query *query, struct arena *arena, struct meta_query_reply *ret)
 {
     static enum err (*const queries[META_QUERY_LAST + 1])(struct meta *, const struct meta_query *, struct arena *,
                                                           struct meta_query_reply *) = {
-        [META_QUERY_LOOKUP] = query_lookup,     [META_QUERY_GETATTR] = query_getattr,
-        [META_QUERY_OPEN] = query_open,         [META_QUERY_READLINK] = query_readlink,
-        [META_QUERY_READDIR] = query_readdir,   [META_QUERY_LAYOUT] = query_layout,
-        [META_QUERY_STATFS] = query_statfs,     [META_QUERY_CLUSTER] = query_cluster,
+        [META_QUERY_LOOKUP] = query_lookup,
+        [META_QUERY_GETATTR] = query_getattr,
+        [META_QUERY_OPEN] = query_open,
+        [META_QUERY_READLINK] = query_readlink,
+        [META_QUERY_READDIR] = query_readdir,
+        [META_QUERY_LAYOUT] = query_layout,
+        [META_QUERY_STATFS] = query_statfs,
+        [META_QUERY_CLUSTER] = query_cluster,
         [META_QUERY_SESSIONS] = query_sessions,
+        [META_QUERY_LOCK_TEST] = query_lock_test,
+        [META_QUERY_LOCK_WAIT] = query_lock_wait,
+        [META_QUERY_GETXATTR] = query_getxattr,
+        [META_QUERY_LISTXATTR] = query_listxattr,
+        [META_QUERY_INLINE] = query_inline,
+        [META_QUERY_BLOCK_REFS] = query_block_refs,
+        [META_QUERY_KV_GET] = query_kv_get,
+        [META_QUERY_KV_LIST] = query_kv_list,
+        [META_QUERY_FRAGMENTED] = query_fragmented,
+        [META_QUERY_EXTENTS] = query_extents,
     };
     if (query->op < 1 || query->op > META_QUERY_LAST)
         return ERR_INVAL;
     struct meta_query_reply r = {0};
+    touch_begin(m);
     /* Before META_INIT there are no files to ask for, but the daemon may look at what there is. */
-    bool of_files = query->op < META_QUERY_STATFS;
+    bool of_files = meta_query_of_inode(query->op);
     enum err e = m->initialised || !of_files ? queries[query->op](m, query, arena, &r) : ERR_NO_LEADER;
     if (e != ERR_OK) {
         if (!is_outcome(e))
@@ -239,5 +323,6 @@ enum err meta_query(struct meta *m, const struct meta_query *query, struct arena
         r = (struct meta_query_reply){.status = e};
     }
     *ret = r;
+    ret->epoch = m->state.epoch;
     return ERR_OK;
 }

@@ -70,6 +70,13 @@ struct schema_key schema_block_ref(const struct sha256 *block)
     return k;
 }
 
+struct schema_key schema_inline_block(const struct sha256 *block)
+{
+    struct schema_key k = key_of('b');
+    key_add(&k, block->bytes, SHA256_SIZE);
+    return k;
+}
+
 struct schema_key schema_session(uint64_t session)
 {
     return key_u64('s', session);
@@ -87,19 +94,95 @@ struct schema_key schema_nonce(const uint8_t nonce[16])
     return k;
 }
 
-struct schema_key schema_orphan(uint64_t session, uint64_t ino)
+struct schema_key schema_xattr(uint64_t ino, struct slice name)
 {
-    return key_u64_u64('o', session, ino);
+    struct schema_key k = key_u64('a', ino);
+    key_add(&k, name.data, name.size);
+    return k;
 }
 
-struct schema_key schema_orphan_of(uint64_t ino, uint64_t session)
+struct schema_key schema_orphan(uint64_t ino)
 {
-    return key_u64_u64('p', ino, session);
+    return key_u64('o', ino);
 }
 
 struct schema_key schema_garbage(uint64_t content_id)
 {
     return key_u64('g', content_id);
+}
+
+struct schema_key schema_fragmented(uint64_t ino)
+{
+    return key_u64('f', ino);
+}
+
+static void key_add_place(struct schema_key *k, uint32_t place)
+{
+    uint8_t bytes[4];
+    put_u32be(bytes, place);
+    key_add(k, bytes, 4);
+}
+
+struct schema_key schema_lock_prefix(uint64_t ino, enum meta_lock_kind kind)
+{
+    struct schema_key k = key_u64('l', ino);
+    uint8_t byte = (uint8_t)kind;
+    key_add(&k, &byte, 1);
+    return k;
+}
+
+struct schema_key schema_lock(uint64_t ino, enum meta_lock_kind kind, uint32_t place)
+{
+    struct schema_key k = schema_lock_prefix(ino, kind);
+    key_add_place(&k, place);
+    return k;
+}
+
+struct schema_key schema_lock_mark(uint64_t session, uint64_t ino, enum meta_lock_kind kind)
+{
+    struct schema_key k = key_u64_u64('h', session, ino);
+    uint8_t byte = (uint8_t)kind;
+    key_add(&k, &byte, 1);
+    return k;
+}
+
+struct schema_key schema_lock_wait(uint64_t session, uint32_t place)
+{
+    struct schema_key k = key_u64('w', session);
+    key_add_place(&k, place);
+    return k;
+}
+
+enum err schema_key_place(struct slice key, size_t skip, uint32_t *ret)
+{
+    if (key.size != skip + 4)
+        return ERR_CORRUPT;
+    *ret = get_u32be(key.data + skip);
+    return ERR_OK;
+}
+
+void schema_kv(struct slice key, struct schema_kv_key *ret)
+{
+    CHECK(key.size <= LIMIT_KV_KEY_BYTES);
+    ret->bytes[0] = 'k';
+    ret->size = 1 + key.size;
+    if (key.size > 0)
+        memcpy(ret->bytes + 1, key.data, key.size);
+}
+
+void schema_kv_expiry(int64_t expires_ns, struct slice key, struct schema_kv_key *ret)
+{
+    CHECK(key.size <= LIMIT_KV_KEY_BYTES);
+    ret->bytes[0] = 't';
+    put_u64be(ret->bytes + 1, (uint64_t)expires_ns);
+    ret->size = 9 + key.size;
+    if (key.size > 0)
+        memcpy(ret->bytes + 9, key.data, key.size);
+}
+
+struct schema_key schema_kv_expiry_from(int64_t expires_ns)
+{
+    return key_u64('t', (uint64_t)expires_ns);
 }
 
 struct schema_key schema_export(struct slice name)
@@ -131,6 +214,20 @@ struct schema_key schema_members(void)
 {
     struct schema_key k = key_of('c');
     key_add(&k, "m", 1);
+    return k;
+}
+
+struct schema_key schema_level(void)
+{
+    struct schema_key k = key_of('c');
+    key_add(&k, "l", 1);
+    return k;
+}
+
+struct schema_key schema_next(void)
+{
+    struct schema_key k = key_of('c');
+    key_add(&k, "n", 1);
     return k;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/rocks.h"
+#include "meta/level.h"
 #include "meta/store.h"
 
 enum err meta_checkpoint(struct meta *m, const char *path, struct err_text *why)
@@ -38,14 +39,18 @@ static enum err read_row(rocksdb_t *db, const rocksdb_readoptions_t *read, const
 static enum err inspect(rocksdb_t *db, const rocksdb_readoptions_t *read, struct arena *arena,
                         struct meta_snapshot_info *ret, struct err_text *why)
 {
-    struct schema_key key = schema_meta(), members = schema_members();
+    struct schema_key key = schema_meta(), members = schema_members(), level = schema_level();
     struct slice value = {0};
     struct row_meta row = {0};
     bool found = false;
+    struct meta_snapshot_info info = {.level = META_LEVEL_FIRST};
+    TRY(read_row(db, read, &level, arena, &value, &found, why));
+    if (found && row_level_decode(value, &info.level) != ERR_OK)
+        return err_explain(why, ERR_CORRUPT, "the level of a snapshot can't be read");
     TRY(read_row(db, read, &key, arena, &value, &found, why));
     if (!found || row_meta_decode(value, &row) != ERR_OK)
         return err_explain(why, ERR_CORRUPT, "a snapshot has no applied index");
-    struct meta_snapshot_info info = {.index = row.applied, .term = row.term};
+    info.index = row.applied, info.term = row.term;
     TRY(read_row(db, read, &members, arena, &value, &found, why));
     if (found && row_members_decode(value, &info.config_index, &info.config) != ERR_OK)
         return err_explain(why, ERR_CORRUPT, "the members in a snapshot can't be read");

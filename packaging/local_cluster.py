@@ -18,6 +18,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NODES = (1, 2, 3)
+HTTP_OFFSET = 10
 MOUNTS = ("a", "b")
 
 
@@ -46,6 +47,17 @@ class LocalCluster:
 
     def address(self, node):
         return f"127.0.0.1:{self.base_port + node}"
+
+    def http_port(self, node):
+        """Where it serves HTTP; None when somebody else has that port, which is no reason not to start."""
+        port = self.base_port + HTTP_OFFSET + node
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                return None
+        return port
 
     @property
     def addresses(self):
@@ -91,8 +103,8 @@ class LocalCluster:
         if self.pid(name):
             return False
         peers = ",".join(f"{n}={self.address(n)}" for n in NODES)
-        process = self.spawn(name, [str(self.bin / "surfd"), "-s", "both", "-l", "-p", str(self.base_port + node),
-                                    "--id", str(node), "--data", str(self.run / f"data{node}"), "--peers", peers])
+        process = self.spawn(name, [str(self.bin / "surfd"), "-s", "both", "-l", "-p", str(self.base_port + node), "--id", str(node),
+                                    "--data", str(self.run / f"data{node}"), "--peers", peers, "--http-port", str(self.http_port(node) or 0)])
 
         def listening():
             if process.poll() is not None:
@@ -272,6 +284,7 @@ def main():
         print("It is left running:\n"
               "  ls run/a run/b              the same tree, twice\n"
               "  . run/env; surfctl status   the cluster\n"
+              f"  http://127.0.0.1:{base_port + HTTP_OFFSET + 1}/      the same as a page\n"
               "  run/*.log, run/data*        logs and data\n"
               "  make stop                   ends it and keeps the data; make start goes on; make reset removes all")
     elif options.command == "start":
@@ -295,3 +308,6 @@ if __name__ == "__main__":
     except Failure as failure:
         print(f"local_cluster.py: {failure}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted. What has been started runs on; `make stop` ends it.", file=sys.stderr)
+        sys.exit(130)

@@ -17,6 +17,7 @@ void wire_attr_fill(Surf__Attr *m, const struct meta_attr *attr)
     m->btime_ns = attr->btime_ns;
     m->version = attr->version;
     m->content_id = attr->content_id;
+    m->xattrs = attr->xattrs;
 }
 
 enum err wire_attr_read(const Surf__Attr *m, const char *field, struct meta_attr *ret, struct err_text *why)
@@ -25,6 +26,7 @@ enum err wire_attr_read(const Surf__Attr *m, const char *field, struct meta_attr
         return err_explain(why, ERR_PROTOCOL, "%s: inode %llu, mode 0%o, size %llu or allocated %llu is out of range",
                            field, (unsigned long long)m->ino, m->mode, (unsigned long long)m->size,
                            (unsigned long long)m->allocated);
+    TRY(wire_check_range(field, m->xattrs, 0, LIMIT_XATTRS, why));
     *ret = (struct meta_attr){
         .ino = m->ino,
         .mode = m->mode,
@@ -40,6 +42,7 @@ enum err wire_attr_read(const Surf__Attr *m, const char *field, struct meta_attr
         .btime_ns = m->btime_ns,
         .version = m->version,
         .content_id = m->content_id,
+        .xattrs = m->xattrs,
     };
     return ERR_OK;
 }
@@ -134,10 +137,15 @@ void wire_server_fill(Surf__BlockServer *m, const struct meta_block_server *serv
 {
     surf__block_server__init(m);
     struct slice address = slice_str(server->address);
-    CHECK(server->id > 0 && server->weight > 0 && wire_address_valid(address));
+    CHECK(server->id > 0 && server->weight > 0 && wire_address_valid(address) &&
+          meta_zone_valid(slice_str(server->zone)));
     m->id = server->id;
     m->address = wire_binary_of(address);
+    m->zone = wire_binary_of(slice_str(server->zone));
     m->weight = server->weight;
+    m->draining = server->draining;
+    m->weight_fixed = server->weight_fixed;
+    m->change = server->change;
 }
 
 enum err wire_server_read(const Surf__BlockServer *m, struct meta_block_server *ret, struct err_text *why)
@@ -145,9 +153,79 @@ enum err wire_server_read(const Surf__BlockServer *m, struct meta_block_server *
     TRY(wire_check_range("block_server.id", m->id, 1, UINT32_MAX, why));
     TRY(wire_check_range("block_server.weight", m->weight, 1, UINT64_MAX, why));
     TRY(wire_check_address("block_server.address", wire_slice(m->address), why));
+    TRY(wire_check_zone("block_server.zone", wire_slice(m->zone), why));
+    TRY(wire_check_range("block_server.change", m->change, 0, META_SERVER_CHANGE_LAST, why));
     ret->id = m->id;
     ret->weight = m->weight;
+    ret->draining = m->draining;
+    ret->weight_fixed = m->weight_fixed;
+    ret->change = (enum meta_server_change)m->change;
     memset(ret->address, 0, sizeof ret->address);
     memcpy(ret->address, m->address.data, m->address.len);
+    memset(ret->zone, 0, sizeof ret->zone);
+    if (m->zone.len > 0)
+        memcpy(ret->zone, m->zone.data, m->zone.len);
+    return ERR_OK;
+}
+
+void wire_lock_fill(Surf__Lock *m, const struct meta_lock *lock)
+{
+    CHECK(lock->start <= lock->end && lock->end <= META_SIZE_MAX);
+    surf__lock__init(m);
+    m->kind = lock->kind;
+    m->type = lock->type;
+    m->start = lock->start;
+    m->end = lock->end;
+    m->owner = lock->owner;
+    m->pid = lock->pid;
+}
+
+enum err wire_lock_read(const Surf__Lock *m, const char *field, struct meta_lock *ret, struct err_text *why)
+{
+    if (!m || m->kind < META_LOCK_POSIX || m->kind > META_LOCK_FLOCK || m->type < META_LOCK_READ ||
+        m->type > META_LOCK_UNLOCK || m->start > m->end || m->end > META_SIZE_MAX)
+        return err_explain(why, ERR_PROTOCOL, "%s: kind %u, type %u or the range is not that of a lock", field,
+                           m ? m->kind : 0, m ? m->type : 0);
+    if (m->kind == META_LOCK_FLOCK && (m->start != 0 || m->end != META_SIZE_MAX))
+        return err_explain(why, ERR_PROTOCOL, "%s: a flock of a part of the file", field);
+    *ret = (struct meta_lock){
+        .kind = (enum meta_lock_kind)m->kind,
+        .type = (enum meta_lock_type)m->type,
+        .start = m->start,
+        .end = m->end,
+        .owner = m->owner,
+        .pid = m->pid,
+    };
+    return ERR_OK;
+}
+
+void wire_reads_fill(Surf__CommandReads *m, const struct meta_read *list, unsigned count, struct arena *a)
+{
+    CHECK(count > 0 && count <= LIMIT_READS);
+    m->ino = arena_alloc(a, count * sizeof *m->ino);
+    m->ns = arena_alloc(a, count * sizeof *m->ns);
+    m->ctime_ns = arena_alloc(a, count * sizeof *m->ctime_ns);
+    m->n_ino = m->n_ns = m->n_ctime_ns = count;
+    for (unsigned i = 0; i < count; i++) {
+        m->ino[i] = list[i].ino;
+        m->ns[i] = list[i].ns;
+        m->ctime_ns[i] = list[i].ctime_ns;
+    }
+}
+
+enum err wire_reads_read(const Surf__CommandReads *m, struct arena *a, const struct meta_read **ret,
+                         unsigned *ret_count, struct err_text *why)
+{
+    size_t count = m->n_ino;
+    TRY(wire_check_count("command.reads.ino", count, 1, LIMIT_READS, why));
+    TRY(wire_check_count("command.reads.ns", m->n_ns, count, count, why));
+    TRY(wire_check_count("command.reads.ctime_ns", m->n_ctime_ns, count, count, why));
+    struct meta_read *list = arena_alloc(a, count * sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        TRY(wire_check_range("command.reads.ino", m->ino[i], 1, UINT64_MAX, why));
+        list[i] = (struct meta_read){.ino = m->ino[i], .ns = m->ns[i], .ctime_ns = m->ctime_ns[i]};
+    }
+    *ret = list;
+    *ret_count = (unsigned)count;
     return ERR_OK;
 }

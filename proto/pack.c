@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "meta/types.h"
+
 /* What unpacking may take: so many bytes per byte of input, which covers everything that is really sent (the densest
  * are one-byte varints to u64 and directory entries, at 8 to 12), and room for the longest lists of nearly empty
  * messages. */
@@ -96,6 +98,19 @@ enum err wire_check_name(const char *field, struct slice s, struct err_text *why
                        (int)MIN(s.size, 100u), (const char *)s.data, s.size);
 }
 
+bool wire_xattr_name_valid(struct slice s)
+{
+    return s.size > 0 && s.size <= LIMIT_XATTR_NAME_BYTES && !memchr(s.data, 0, s.size);
+}
+
+enum err wire_check_xattr_name(const char *field, struct slice s, struct err_text *why)
+{
+    if (wire_xattr_name_valid(s))
+        return ERR_OK;
+    TRY(wire_check_size(field, s, 1, LIMIT_XATTR_NAME_BYTES, why));
+    return err_explain(why, ERR_PROTOCOL, "%s has a NUL in its %zu bytes", field, s.size);
+}
+
 bool wire_address_valid(struct slice s)
 {
     if (s.size == 0 || s.size > LIMIT_ADDRESS_BYTES)
@@ -104,6 +119,14 @@ bool wire_address_valid(struct slice s)
         if (s.data[i] <= ' ' || s.data[i] > '~')
             return false;
     return true;
+}
+
+enum err wire_check_zone(const char *field, struct slice s, struct err_text *why)
+{
+    if (meta_zone_valid(s))
+        return ERR_OK;
+    TRY(wire_check_size(field, s, 0, LIMIT_ZONE_BYTES, why));
+    return err_explain(why, ERR_PROTOCOL, "%s is not of letters, digits and \"._-\"", field);
 }
 
 enum err wire_check_address(const char *field, struct slice s, struct err_text *why)

@@ -61,6 +61,10 @@ enum err wire_refuse(const char *field, uint64_t value, const char *must_be, str
 /* low <= value <= high. */
 enum err wire_check_range(const char *field, uint64_t value, uint64_t low, uint64_t high,
                           struct err_text *why) MUST_USE;
+/* ERR_LEVEL when a newer program has made this: its op is above op_last, or it has fields, at any depth, that this
+ * program doesn't know. What would be left of it without them is something else than what was meant. */
+enum err wire_check_known(const ProtobufCMessage *m, const char *field, uint64_t op, uint64_t op_last,
+                          struct err_text *why) MUST_USE;
 /* The number of bytes. */
 enum err wire_check_size(const char *field, struct slice s, size_t low, size_t high, struct err_text *why) MUST_USE;
 /* The number of elements. */
@@ -69,5 +73,9 @@ enum err wire_check_count(const char *field, size_t count, size_t low, size_t hi
 enum err wire_check_name(const char *field, struct slice s, struct err_text *why) MUST_USE;
 /* HOST:PORT as far as this folder cares: 1..LIMIT_ADDRESS_BYTES of printable ASCII without a space. */
 enum err wire_check_address(const char *field, struct slice s, struct err_text *why) MUST_USE;
+enum err wire_check_zone(const char *field, struct slice s, struct err_text *why) MUST_USE; /* meta_zone_valid */
+/* Of an extended attribute: 1..LIMIT_XATTR_NAME_BYTES, no NUL. */
+enum err wire_check_xattr_name(const char *field, struct slice s, struct err_text *why) MUST_USE;
+bool wire_xattr_name_valid(struct slice s);
 bool wire_name_valid(struct slice s);
 bool wire_address_valid(struct slice s);

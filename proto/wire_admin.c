@@ -1,6 +1,7 @@
 #include "proto/wire_admin.h"
 
-#include "proto/admin.pb-c.h"
+#include "proto/admin_parts.h"
+#include "proto/block_parts.h"
 #include "proto/pack.h"
 
 #define VERSION_BYTES 255u
@@ -49,6 +50,7 @@ struct slice wire_admin_member_change_encode(const struct wire_admin_member_chan
     m.address = wire_binary_of(c->address);
     if (c->kind == WIRE_MEMBER_REJOIN)
         m.identity = wire_binary(c->identity, sizeof c->identity);
+    m.level_max = c->level_max;
     return wire_pack(&m.base, a);
 }
 
@@ -56,19 +58,66 @@ enum err wire_admin_member_change_decode(struct slice s, struct arena *a, struct
                                          struct err_text *why)
 {
     WIRE_UNPACK(Surf__AdminMemberChange, surf__admin_member_change, "member change", s, WIRE_SMALL_BYTES, a, m);
-    TRY(wire_check_range("member change.kind", m->kind, WIRE_MEMBER_ADD, WIRE_MEMBER_REJOIN, why));
+    TRY(wire_check_range("member change.kind", m->kind, WIRE_MEMBER_ADD, WIRE_MEMBER_MOVE, why));
     TRY(wire_check_range("member change.id", m->id, 1, UINT16_MAX, why));
-    bool placed = m->kind == WIRE_MEMBER_ADD || m->kind == WIRE_MEMBER_REJOIN;
+    bool placed = m->kind == WIRE_MEMBER_ADD || m->kind == WIRE_MEMBER_REJOIN || m->kind == WIRE_MEMBER_MOVE;
     if (placed)
         TRY(wire_check_address("member change.address", wire_slice(m->address), why));
     else
         TRY(wire_check_size("member change.address", wire_slice(m->address), 0, 0, why));
     size_t identity_bytes = m->kind == WIRE_MEMBER_REJOIN ? 16 : 0;
     TRY(wire_check_size("member change.identity", wire_slice(m->identity), identity_bytes, identity_bytes, why));
-    *ret = (struct wire_admin_member_change){
-        .kind = (enum wire_member_change_kind)m->kind, .id = m->id, .address = wire_slice(m->address)};
+    *ret = (struct wire_admin_member_change){.kind = (enum wire_member_change_kind)m->kind,
+                                             .id = m->id,
+                                             .address = wire_slice(m->address),
+                                             .level_max = m->level_max};
     if (identity_bytes > 0)
         memcpy(ret->identity, m->identity.data, sizeof ret->identity);
+    return ERR_OK;
+}
+
+struct slice wire_admin_server_change_encode(const struct wire_admin_server_change *c, struct arena *a)
+{
+    CHECK(c->id > 0 && (c->change == META_SERVER_WEIGHT) == (c->weight > 0));
+    Surf__AdminServerChange m = SURF__ADMIN_SERVER_CHANGE__INIT;
+    m.change = c->change;
+    m.id = c->id;
+    m.weight = c->weight;
+    m.lost = c->lost;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_server_change_decode(struct slice s, struct arena *a, struct wire_admin_server_change *ret,
+                                         struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminServerChange, surf__admin_server_change, "server change", s, WIRE_SMALL_BYTES, a, m);
+    bool weighs = m->change == META_SERVER_WEIGHT;
+    TRY(wire_check_range("server change.change", m->change, META_SERVER_DRAIN, META_SERVER_CHANGE_LAST, why));
+    TRY(wire_check_range("server change.id", m->id, 1, UINT32_MAX, why));
+    TRY(wire_check_range("server change.weight", m->weight, weighs ? 1 : 0, weighs ? META_WEIGHT_MAX : 0, why));
+    *ret = (struct wire_admin_server_change){
+        .change = (enum meta_server_change)m->change, .id = m->id, .weight = m->weight, .lost = m->lost};
+    return ERR_OK;
+}
+
+struct slice wire_admin_export_encode(const struct wire_admin_export *q, struct arena *a)
+{
+    CHECK(q->name.size > 0 && q->name.size <= LIMIT_EXPORT_BYTES && (q->options & ~q->mask) == 0);
+    Surf__AdminExport m = SURF__ADMIN_EXPORT__INIT;
+    m.name = wire_binary_of(q->name);
+    m.mask = q->mask;
+    m.options = q->options;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_export_decode(struct slice s, struct arena *a, struct wire_admin_export *ret, struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminExport, surf__admin_export, "export", s, WIRE_SMALL_BYTES, a, m);
+    TRY(wire_check_size("export.name", wire_slice(m->name), 1, LIMIT_EXPORT_BYTES, why));
+    TRY(wire_check_range("export.mask", m->mask, 0, META_EXPORT_OPTIONS_ALL, why));
+    if (m->options & ~m->mask)
+        return wire_refuse("export.options", m->options, "of the mask", why);
+    *ret = (struct wire_admin_export){.name = wire_slice(m->name), .mask = m->mask, .options = m->options};
     return ERR_OK;
 }
 
@@ -129,8 +178,10 @@ static void peers_fill(Surf__AdminState *m, const struct wire_admin_state *q, st
         peers[i].voter = q->peers[i].voter;
         peers[i].active = q->peers[i].active;
         peers[i].match = q->peers[i].match;
+        peers[i].next = q->peers[i].next;
         peers[i].old_voter = q->peers[i].old_voter;
         peers[i].needs_snapshot = q->peers[i].needs_snapshot;
+        peers[i].foreign = q->peers[i].foreign;
     }
 }
 
@@ -153,12 +204,13 @@ static void block_servers_fill(Surf__AdminState *m, const struct wire_admin_stat
 {
     CHECK(q->block_server_count <= LIMIT_BLOCK_SERVERS);
     Surf__AdminBlockServer *servers = arena_alloc(a, q->block_server_count * sizeof *servers);
+    Surf__BlockUpkeep *upkeeps = arena_alloc(a, q->block_server_count * sizeof *upkeeps);
     m->block_server = arena_alloc(a, q->block_server_count * sizeof(Surf__AdminBlockServer *));
     m->n_block_server = q->block_server_count;
     for (unsigned i = 0; i < q->block_server_count; i++) {
         const struct wire_admin_block_server *from = &q->block_servers[i];
         Surf__AdminBlockServer *to = m->block_server[i] = &servers[i];
-        CHECK(from->address.size <= LIMIT_ADDRESS_BYTES);
+        CHECK(from->address.size <= LIMIT_ADDRESS_BYTES && meta_zone_valid(from->zone));
         surf__admin_block_server__init(to);
         to->id = from->id;
         to->address = wire_binary_of(from->address);
@@ -167,6 +219,12 @@ static void block_servers_fill(Surf__AdminState *m, const struct wire_admin_stat
         to->block_bytes = from->block_bytes;
         to->disk_total = from->disk_total;
         to->disk_free = from->disk_free;
+        to->weight = from->weight;
+        to->zone = wire_binary_of(from->zone);
+        to->draining = from->draining;
+        to->weight_fixed = from->weight_fixed;
+        to->upkeep = &upkeeps[i];
+        wire_upkeep_fill(to->upkeep, &from->upkeep);
     }
 }
 
@@ -182,11 +240,12 @@ static void sessions_fill(Surf__AdminState *m, const struct wire_admin_state *q,
         surf__admin_session__init(to);
         to->id = from->id;
         to->last_seq = from->last_seq;
-        to->orphans = from->orphans;
         to->client = wire_binary_cut(from->client, CLIENT_BYTES);
         to->export = wire_binary_cut(from->export, LIMIT_EXPORT_BYTES);
         to->opened_ns = from->opened_ns;
         to->silent_ns = from->silent_ns;
+        to->locks = from->locks;
+        to->waits = from->waits;
     }
 }
 
@@ -213,6 +272,7 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.applied = q->applied;
     m.persisted = q->persisted;
     m.last = q->last;
+    m.last_term = q->last_term;
     m.compacted = q->compacted;
     m.flushed = q->flushed;
     m.leader = q->leader;
@@ -220,6 +280,9 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.chain_hash = wire_binary_of(q->chain_hash);
     m.log_bytes = q->log_bytes;
     m.log_segments = q->log_segments;
+    m.log_writes = q->log_writes;
+    m.level = q->level, m.level_max = q->level_max;
+    m.replicas = q->replicas;
     m.inodes = q->inodes;
     m.file_bytes = q->file_bytes;
     peers_fill(&m, q, a);
@@ -242,6 +305,10 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.snapshot_from = q->snapshot_from;
     m.snapshots_installed = q->snapshots_installed;
     m.hashes_compared = q->hashes_compared;
+    m.puts_taken = q->puts_taken, m.puts_acknowledged = q->puts_acknowledged;
+    m.puts_recovered = q->puts_recovered, m.puts_waiting = q->puts_waiting;
+    m.epoch = q->epoch, m.epoch_hurry = q->epoch_hurry;
+    m.activity = wire_admin_activity_fill(&q->activity, a);
     return wire_pack(&m.base, a);
 }
 
@@ -264,8 +331,10 @@ static enum err peers_read(const Surf__AdminState *m, struct arena *a, struct wi
                                             .voter = from->voter,
                                             .active = from->active,
                                             .match = from->match,
+                                            .next = from->next,
                                             .old_voter = from->old_voter,
-                                            .needs_snapshot = from->needs_snapshot};
+                                            .needs_snapshot = from->needs_snapshot,
+                                            .foreign = from->foreign};
         TRY(wire_check_range("state.peer.id", from->id, 1, UINT32_MAX, why));
         TRY(address_check("state.peer.address", peers[i].address, why));
     }
@@ -304,9 +373,15 @@ static enum err block_servers_read(const Surf__AdminState *m, struct arena *a, s
             .block_bytes = from->block_bytes,
             .disk_total = from->disk_total,
             .disk_free = from->disk_free,
+            .weight = from->weight,
+            .zone = wire_slice(from->zone),
+            .draining = from->draining,
+            .weight_fixed = from->weight_fixed,
         };
+        TRY(wire_upkeep_read(from->upkeep, &servers[i].upkeep, why));
         TRY(wire_check_range("state.block_server.id", from->id, 1, UINT32_MAX, why));
         TRY(address_check("state.block_server.address", servers[i].address, why));
+        TRY(wire_check_zone("state.block_server.zone", servers[i].zone, why));
     }
     q->block_servers = servers;
     q->block_server_count = (unsigned)m->n_block_server;
@@ -323,11 +398,12 @@ static enum err sessions_read(const Surf__AdminState *m, struct arena *a, struct
         sessions[i] = (struct wire_admin_session){
             .id = from->id,
             .last_seq = from->last_seq,
-            .orphans = from->orphans,
             .client = wire_slice(from->client),
             .export = wire_slice(from->export),
             .opened_ns = from->opened_ns,
             .silent_ns = from->silent_ns,
+            .locks = from->locks,
+            .waits = from->waits,
         };
         TRY(wire_check_size("state.session.client", sessions[i].client, 0, CLIENT_BYTES, why));
         TRY(wire_check_size("state.session.export", sessions[i].export, 0, LIMIT_EXPORT_BYTES, why));
@@ -372,6 +448,7 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .applied = m->applied,
         .persisted = m->persisted,
         .last = m->last,
+        .last_term = m->last_term,
         .compacted = m->compacted,
         .flushed = m->flushed,
         .leader = m->leader,
@@ -379,6 +456,10 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .chain_hash = wire_slice(m->chain_hash),
         .log_bytes = m->log_bytes,
         .log_segments = m->log_segments,
+        .log_writes = m->log_writes,
+        .level = m->level,
+        .level_max = m->level_max,
+        .replicas = m->replicas,
         .inodes = m->inodes,
         .file_bytes = m->file_bytes,
         .unreachable = m->unreachable,
@@ -397,6 +478,12 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .snapshot_from = m->snapshot_from,
         .snapshots_installed = m->snapshots_installed,
         .hashes_compared = m->hashes_compared,
+        .puts_taken = m->puts_taken,
+        .puts_acknowledged = m->puts_acknowledged,
+        .puts_recovered = m->puts_recovered,
+        .puts_waiting = m->puts_waiting,
+        .epoch = m->epoch,
+        .epoch_hurry = m->epoch_hurry,
     };
     if (q->has_cluster_id)
         memcpy(q->cluster_id, m->cluster_id.data, sizeof q->cluster_id);
@@ -412,6 +499,7 @@ enum err wire_admin_state_decode(struct slice s, struct arena *a, struct wire_ad
     TRY(log_read(m, a, &q, why));
     TRY(block_servers_read(m, a, &q, why));
     TRY(sessions_read(m, a, &q, why));
+    TRY(wire_admin_activity_read(m->activity, a, &q.activity, why));
     *ret = q;
     return ERR_OK;
 }

@@ -1,6 +1,8 @@
 #include "proto/wire_block.h"
 
-#include "proto/block.pb-c.h"
+#include "meta/types.h"
+
+#include "proto/block_parts.h"
 #include "proto/pack.h"
 
 #define IDS_BYTES (LIMIT_HASHES_PER_FRAME * SHA256_SIZE + KIB)
@@ -27,6 +29,7 @@ struct slice wire_block_put_encode(const struct wire_block_put *p, struct arena 
     m.ids = wire_binary(p->ids, (size_t)p->count * SHA256_SIZE);
     m.n_size = p->count;
     m.size = wire_unconst(p->sizes);
+    m.epoch = p->epoch;
     return wire_pack(&m.base, a);
 }
 
@@ -34,7 +37,7 @@ enum err wire_block_put_decode(struct slice s, size_t payload_size, struct arena
                                struct err_text *why)
 {
     WIRE_UNPACK(Surf__BlockPut, surf__block_put, "block put", s, WIRE_SMALL_BYTES, a, m);
-    struct wire_block_put p = {.durable = m->durable, .sizes = m->size};
+    struct wire_block_put p = {.durable = m->durable, .sizes = m->size, .epoch = m->epoch};
     TRY(ids_read("block put.ids", m->ids, LIMIT_BLOCKS_PER_FRAME, &p.ids, &p.count, why));
     if (m->n_size != p.count)
         return wire_refuse("block put.sizes elements", m->n_size, "as many as ids", why);
@@ -68,6 +71,8 @@ struct slice wire_block_ids_encode(const struct wire_block_ids *p, struct arena 
     CHECK(p->count >= 1 && p->count <= LIMIT_HASHES_PER_FRAME);
     Surf__BlockIds m = SURF__BLOCK_IDS__INIT;
     m.ids = wire_binary(p->ids, (size_t)p->count * SHA256_SIZE);
+    m.sure = p->sure;
+    m.epoch = p->epoch;
     return wire_pack(&m.base, a);
 }
 
@@ -75,8 +80,9 @@ enum err wire_block_ids_decode(struct slice s, unsigned max_count, struct arena 
                                struct err_text *why)
 {
     WIRE_UNPACK(Surf__BlockIds, surf__block_ids, "block ids", s, IDS_BYTES, a, m);
-    struct wire_block_ids p;
-    TRY(ids_read("block ids", m->ids, max_count, &p.ids, &p.count, why));
+    struct wire_block_ids p = {.sure = m->sure, .epoch = m->epoch};
+    TRY(ids_read("block ids", m->ids, p.sure ? MIN(max_count, LIMIT_BLOCKS_PER_FRAME) : max_count, &p.ids, &p.count,
+                 why));
     *ret = p;
     return ERR_OK;
 }
@@ -120,6 +126,8 @@ struct slice wire_block_present_encode(const struct wire_block_present *p, struc
     Surf__BlockPresent m = SURF__BLOCK_PRESENT__INIT;
     m.boot_id = p->boot_id;
     m.present = wire_binary(p->present, p->count);
+    m.map_version = p->map_version;
+    m.read_bytes = p->read_bytes;
     return wire_pack(&m.base, a);
 }
 
@@ -130,22 +138,54 @@ enum err wire_block_present_decode(struct slice s, struct arena *a, struct wire_
     TRY(wire_check_count("block present", m->present.len, 0, LIMIT_HASHES_PER_FRAME, why));
     for (size_t i = 0; i < m->present.len; i++)
         TRY(wire_check_range("block present.present", m->present.data[i], 0, 1, why));
-    *ret = (struct wire_block_present){
-        .boot_id = m->boot_id, .present = m->present.data, .count = (unsigned)m->present.len};
+    *ret = (struct wire_block_present){.boot_id = m->boot_id,
+                                       .present = m->present.data,
+                                       .count = (unsigned)m->present.len,
+                                       .map_version = m->map_version,
+                                       .read_bytes = m->read_bytes};
+    return ERR_OK;
+}
+
+void wire_upkeep_fill(Surf__BlockUpkeep *m, const struct wire_block_upkeep *u)
+{
+    CHECK(u->walk_position <= WIRE_UPKEEP_WHOLE && u->scrub_position <= WIRE_UPKEEP_WHOLE);
+    surf__block_upkeep__init(m);
+    m->walking = u->walking, m->walk_due = u->walk_due;
+#define X(name) m->name = u->name;
+    WIRE_UPKEEP_NUMBERS(X)
+#undef X
+}
+
+enum err wire_upkeep_read(const Surf__BlockUpkeep *m, struct wire_block_upkeep *ret, struct err_text *why)
+{
+    struct wire_block_upkeep u = {0};
+    if (m) {
+        TRY(wire_check_range("upkeep.walk_position", m->walk_position, 0, WIRE_UPKEEP_WHOLE, why));
+        TRY(wire_check_range("upkeep.scrub_position", m->scrub_position, 0, WIRE_UPKEEP_WHOLE, why));
+        u.walking = m->walking, u.walk_due = m->walk_due;
+#define X(name) u.name = m->name;
+        WIRE_UPKEEP_NUMBERS(X)
+#undef X
+    }
+    *ret = u;
     return ERR_OK;
 }
 
 struct slice wire_block_info_encode(const struct wire_block_info *p, struct arena *a)
 {
-    CHECK(p->node_id > 0 && wire_address_valid(p->address));
+    CHECK(p->node_id > 0 && wire_address_valid(p->address) && meta_zone_valid(p->zone));
     Surf__BlockInfo m = SURF__BLOCK_INFO__INIT;
     m.node_id = p->node_id;
     m.address = wire_binary_of(p->address);
+    m.zone = wire_binary_of(p->zone);
     m.boot_id = p->boot_id;
     m.blocks = p->blocks;
     m.block_bytes = p->block_bytes;
     m.disk_total = p->disk_total;
     m.disk_free = p->disk_free;
+    Surf__BlockUpkeep upkeep;
+    wire_upkeep_fill(&upkeep, &p->upkeep);
+    m.upkeep = &upkeep;
     return wire_pack(&m.base, a);
 }
 
@@ -154,14 +194,19 @@ enum err wire_block_info_decode(struct slice s, struct arena *a, struct wire_blo
     WIRE_UNPACK(Surf__BlockInfo, surf__block_info, "block info", s, WIRE_SMALL_BYTES, a, m);
     TRY(wire_check_range("block info.node_id", m->node_id, 1, UINT32_MAX, why));
     TRY(wire_check_address("block info.address", wire_slice(m->address), why));
+    TRY(wire_check_zone("block info.zone", wire_slice(m->zone), why));
+    struct wire_block_upkeep upkeep;
+    TRY(wire_upkeep_read(m->upkeep, &upkeep, why));
     *ret = (struct wire_block_info){
         .node_id = m->node_id,
         .address = wire_slice(m->address),
+        .zone = wire_slice(m->zone),
         .boot_id = m->boot_id,
         .blocks = m->blocks,
         .block_bytes = m->block_bytes,
         .disk_total = m->disk_total,
         .disk_free = m->disk_free,
+        .upkeep = upkeep,
     };
     return ERR_OK;
 }

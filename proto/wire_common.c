@@ -66,13 +66,17 @@ struct slice wire_members_encode(const struct wire_members *m, struct arena *a)
     }
     wire.n_id = wire.n_address = m->count;
     wire.id = ids, wire.address = addresses;
+    wire.map_version = m->map_version;
+    wire.epoch = m->epoch;
+    wire.released = m->released;
     return wire_pack(&wire.base, a);
 }
 
 enum err wire_members_decode(struct slice s, struct arena *a, struct wire_members *ret, struct err_text *why)
 {
     WIRE_UNPACK(Surf__Members, surf__members, "members", s, WIRE_SMALL_BYTES, a, m);
-    struct wire_members members = {.count = (unsigned)m->n_id};
+    struct wire_members members = {
+        .count = (unsigned)m->n_id, .map_version = m->map_version, .epoch = m->epoch, .released = m->released};
     TRY(wire_check_count("members.id", m->n_id, 0, LIMIT_NODES, why));
     TRY(wire_check_count("members.address", m->n_address, m->n_id, m->n_id, why));
     for (unsigned i = 0; i < members.count; i++) {
@@ -93,6 +97,7 @@ struct slice wire_error_encode(const struct wire_error *e, struct arena *a)
     m.leader_id = e->leader_id;
     m.leader_address = wire_binary_of(e->leader_address);
     m.text = wire_binary_cut(e->text, WIRE_TEXT_BYTES);
+    m.not_done = e->not_done;
     return wire_pack(&m.base, a);
 }
 
@@ -105,6 +110,7 @@ static enum err error_decode(struct slice s, struct arena *a, struct wire_error 
     } else if (m->leader_address.len == 0) {
         ret->leader_id = m->leader_id;
     }
+    ret->not_done = m->not_done;
     ret->text = SLICE(m->text.data, MIN(m->text.len, (size_t)WIRE_TEXT_BYTES));
     return ERR_OK;
 }

@@ -1,8 +1,9 @@
 /* wire_common.h: what every conversation starts with and how errors explain themselves.
  *
  * For all wire_*.h: encoders write into the arena and never fail (structs within their limits are CHECKed). Decoders
- * validate everything that the structs' headers bound and answer ERR_PROTOCOL with `why`; what they return is borrowed
- * from the arena or from the input. protobuf-c allocates from the arena only. Pure, thread-safe. */
+ * validate everything that the structs' headers bound and answer ERR_PROTOCOL with `why` (commands and queries of a
+ * newer program: ERR_LEVEL); what they return is borrowed from the arena or from the input. protobuf-c allocates from
+ * the arena only. Pure, thread-safe. */
 #pragma once
 
 #include "base/arena.h"
@@ -29,7 +30,10 @@ enum err wire_hello_decode(struct slice s, struct arena *a, struct wire_hello *r
 
 /* The metastore's members, in the order of their ids. */
 struct wire_members {
-    unsigned count; /* <= LIMIT_NODES */
+    uint64_t map_version; /* of the block servers; only in the answer to their reports, else 0: not told */
+    uint64_t epoch;       /* of collection; in answers to those reports and to keepalives, else 0: not told */
+    uint64_t released;    /* only in the answer to those reports: as in META_QUERY_BLOCK_REFS */
+    unsigned count;       /* <= LIMIT_NODES */
     struct {
         uint32_t id;
         struct slice address;
@@ -45,6 +49,7 @@ struct wire_error {
     uint32_t leader_id;          /* 0: not known */
     struct slice leader_address; /* HOST:PORT; empty: not known */
     struct slice text;           /* for people; may be empty */
+    bool not_done;               /* of a CALL: who answers has not put it into the log, and won't; else it may have */
 };
 struct slice wire_error_encode(const struct wire_error *e, struct arena *a);
 /* Never fails: a detail that can't be read is an empty one. */

@@ -4,23 +4,31 @@
 #include "proto/wire_meta.h"
 
 #define CLIENT_BYTES 255u
-_Static_assert(META_QUERY_LAST == META_QUERY_SESSIONS,
+_Static_assert(META_QUERY_LAST == META_QUERY_EXTENTS,
                "a new query needs its fields here, in meta.proto and in the tests");
+
+#define QUERY_BYTES (LIMIT_KV_KEYS * (LIMIT_KV_KEY_BYTES + 8) + WIRE_SMALL_BYTES)
+_Static_assert(LIMIT_BLOCK_REFS *SHA256_SIZE + WIRE_SMALL_BYTES <= QUERY_BYTES, "a list of blocks fits in a query");
+_Static_assert(sizeof(struct sha256) == SHA256_SIZE && _Alignof(struct sha256) == 1, "ids are read in place");
 
 static unsigned max_count_of(enum meta_query_op op)
 {
-    return op == META_QUERY_READDIR ? LIMIT_READDIR_ENTRIES : LIMIT_LAYOUT_EXTENTS;
+    return op == META_QUERY_READDIR   ? LIMIT_READDIR_ENTRIES
+           : op == META_QUERY_KV_LIST ? LIMIT_KV_LIST_ENTRIES
+                                      : LIMIT_LAYOUT_EXTENTS;
 }
 
 struct slice wire_meta_query_encode(const struct meta_query *q, struct arena *a)
 {
     CHECK(q->max_count <= max_count_of(q->op) && q->offset <= META_SIZE_MAX);
     CHECK(q->op != META_QUERY_LOOKUP || wire_name_valid(q->name));
+    CHECK(q->op != META_QUERY_BLOCK_REFS || (q->block_count >= 1 && q->block_count <= LIMIT_BLOCK_REFS));
+    CHECK(q->op != META_QUERY_GETXATTR || wire_xattr_name_valid(q->name));
     Surf__Query m = SURF__QUERY__INIT;
     m.op = q->op;
     m.session = q->session;
     m.ino = q->ino;
-    if (q->op == META_QUERY_LOOKUP)
+    if (q->op == META_QUERY_LOOKUP || q->op == META_QUERY_GETXATTR)
         m.name = wire_binary_of(q->name);
     m.cookie = q->cookie;
     m.offset = q->offset;
@@ -28,22 +36,56 @@ struct slice wire_meta_query_encode(const struct meta_query *q, struct arena *a)
     m.max_count = q->max_count;
     m.with_attr = q->with_attr;
     m.any_member = q->any_member;
+    Surf__Lock lock;
+    if (q->op == META_QUERY_LOCK_TEST) {
+        wire_lock_fill(&lock, &q->lock);
+        m.lock = &lock;
+    }
+    m.ticket = q->ticket;
+    m.place = q->place;
+    m.writer = q->writer;
+    if (q->op == META_QUERY_INLINE)
+        m.block = wire_binary(q->block.bytes, SHA256_SIZE);
+    m.next_block = q->next_block;
+    if (q->op == META_QUERY_BLOCK_REFS)
+        m.blocks = wire_binary(q->blocks, (size_t)q->block_count * SHA256_SIZE);
+    wire_kv_query_fill(&m, q, a);
     return wire_pack(&m.base, a);
+}
+
+static enum err blocks_read(const Surf__Query *m, struct meta_query *q, struct err_text *why)
+{
+    size_t most = q->op == META_QUERY_BLOCK_REFS ? LIMIT_BLOCK_REFS : 0;
+    if (m->blocks.len % SHA256_SIZE != 0)
+        return wire_refuse("query.blocks", m->blocks.len, "a multiple of 32 bytes", why);
+    TRY(wire_check_count("query.blocks", m->blocks.len / SHA256_SIZE, most > 0, most, why));
+    q->blocks = (const struct sha256 *)(const void *)m->blocks.data;
+    q->block_count = (unsigned)(m->blocks.len / SHA256_SIZE);
+    return ERR_OK;
 }
 
 enum err wire_meta_query_decode(struct slice s, struct arena *a, struct meta_query *ret, struct err_text *why)
 {
-    WIRE_UNPACK(Surf__Query, surf__query, "query", s, WIRE_SMALL_BYTES, a, m);
+    WIRE_UNPACK(Surf__Query, surf__query, "query", s, QUERY_BYTES, a, m);
+    TRY(wire_check_known(&m->base, "query.op", m->op, META_QUERY_LAST, why));
     TRY(wire_check_range("query.op", m->op, META_QUERY_LOOKUP, META_QUERY_LAST, why));
     enum meta_query_op op = (enum meta_query_op)m->op;
-    if (op <= META_QUERY_LAYOUT)
+    struct meta_lock lock = {0};
+    if (meta_query_of_inode(op))
         TRY(wire_check_range("query.ino", m->ino, 1, UINT64_MAX, why));
     if (op == META_QUERY_LOOKUP)
         TRY(wire_check_name("query.name", wire_slice(m->name), why));
+    else if (op == META_QUERY_GETXATTR)
+        TRY(wire_check_xattr_name("query.name", wire_slice(m->name), why));
     else
         TRY(wire_check_size("query.name", wire_slice(m->name), 0, 0, why));
     TRY(wire_check_range("query.offset", m->offset, 0, META_SIZE_MAX, why));
     TRY(wire_check_range("query.max_count", m->max_count, 0, max_count_of(op), why));
+    TRY(wire_check_range("query.place", m->place, 0, LIMIT_SESSION_WAITS - 1, why));
+    if (op == META_QUERY_LOCK_TEST)
+        TRY(wire_lock_read(m->lock, "query.lock", &lock, why));
+    size_t block_size = op == META_QUERY_INLINE ? SHA256_SIZE : 0;
+    TRY(wire_check_size("query.block", wire_slice(m->block), block_size, block_size, why));
     *ret = (struct meta_query){
         .op = op,
         .session = m->session,
@@ -55,8 +97,16 @@ enum err wire_meta_query_decode(struct slice s, struct arena *a, struct meta_que
         .max_count = m->max_count,
         .with_attr = m->with_attr,
         .any_member = m->any_member,
+        .lock = lock,
+        .ticket = m->ticket,
+        .place = m->place,
+        .writer = m->writer,
+        .next_block = m->next_block,
     };
-    return ERR_OK;
+    if (block_size > 0)
+        memcpy(ret->block.bytes, m->block.data, block_size);
+    TRY(wire_kv_query_read(m, a, ret, why));
+    return blocks_read(m, ret, why);
 }
 
 /* ---- replies ---- */
@@ -117,17 +167,18 @@ static void sessions_fill(Surf__QueryReply *m, const struct meta_query_reply *r,
         CHECK(from->export.size <= LIMIT_EXPORT_BYTES && from->client.size <= CLIENT_BYTES);
         to->id = from->id;
         to->last_seq = from->last_seq;
-        to->orphans = from->orphans;
         to->export = wire_binary_of(from->export);
         to->client = wire_binary_of(from->client);
         to->opened_ns = from->opened_ns;
+        to->locks = from->locks;
+        to->waits = from->waits;
     }
 }
 
 struct slice wire_meta_query_reply_encode(const struct meta_query_reply *r, struct arena *a)
 {
     static const uint8_t no_id[16];
-    CHECK(r->target.size <= LIMIT_SYMLINK_BYTES);
+    CHECK(r->target.size <= LIMIT_SYMLINK_BYTES && r->xattr.size <= LIMIT_XATTR_VALUE_BYTES);
     CHECK(r->extent_count <= LIMIT_LAYOUT_EXTENTS);
     Surf__QueryReply m = SURF__QUERY_REPLY__INIT;
     Surf__Attr attr;
@@ -138,6 +189,7 @@ struct slice wire_meta_query_reply_encode(const struct meta_query_reply *r, stru
         m.attr = &attr;
     }
     m.target = wire_binary_of(r->target);
+    m.xattr = wire_binary_of(r->xattr);
     entries_fill(&m, r, a);
     m.end = r->end;
     m.parent_ino = r->parent_ino;
@@ -145,6 +197,8 @@ struct slice wire_meta_query_reply_encode(const struct meta_query_reply *r, stru
         wire_extents_fill(&extents, r->extents, r->extent_count, a);
         m.extents = &extents;
     }
+    wire_inline_blocks_fill(&m, r, a);
+    wire_fragmented_fill(&m, r, a);
     m.statfs_inodes = r->statfs.inodes;
     m.statfs_bytes = r->statfs.bytes;
     if (memcmp(r->cluster.id, no_id, sizeof no_id) != 0)
@@ -153,6 +207,20 @@ struct slice wire_meta_query_reply_encode(const struct meta_query_reply *r, stru
     m.map_version = r->cluster.map_version;
     servers_fill(&m, r, a);
     sessions_fill(&m, r, a);
+    Surf__Lock lock;
+    if (r->lock.kind != 0) {
+        wire_lock_fill(&lock, &r->lock);
+        m.lock = &lock;
+    }
+    m.waiting = r->waiting;
+    CHECK(r->referenced_count <= LIMIT_BLOCK_REFS);
+    m.referenced = wire_binary(r->referenced, r->referenced_count);
+    m.released = r->released;
+    wire_kv_entries_fill(&m, r, a);
+    m.epoch = r->epoch;
+    m.index = r->index;
+    Surf__Grant grant;
+    m.grant = wire_grant_fill(&grant, &r->grant);
     return wire_pack(&m.base, a);
 }
 
@@ -223,10 +291,11 @@ static enum err sessions_read(const Surf__QueryReply *m, struct arena *a, struct
         sessions[i] = (struct meta_session_info){
             .id = from->id,
             .last_seq = from->last_seq,
-            .orphans = from->orphans,
             .export = wire_slice(from->export),
             .client = wire_slice(from->client),
             .opened_ns = from->opened_ns,
+            .locks = from->locks,
+            .waits = from->waits,
         };
         TRY(wire_check_size("query reply.session.export", sessions[i].export, 0, LIMIT_EXPORT_BYTES, why));
         TRY(wire_check_size("query reply.session.client", sessions[i].client, 0, CLIENT_BYTES, why));
@@ -244,18 +313,35 @@ enum err wire_meta_query_reply_decode(struct slice s, struct arena *a, struct me
         .status = err_from_wire(m->status),
         .has_attr = m->attr,
         .target = wire_slice(m->target),
+        .xattr = wire_slice(m->xattr),
         .end = m->end,
         .parent_ino = m->parent_ino,
         .statfs = {.inodes = m->statfs_inodes, .bytes = m->statfs_bytes},
+        .waiting = m->waiting,
+        .referenced = m->referenced.data,
+        .referenced_count = (unsigned)m->referenced.len,
+        .released = m->released,
+        .epoch = m->epoch,
+        .index = m->index,
+        .grant = wire_grant_read(m->grant),
     };
     if (m->attr)
         TRY(wire_attr_read(m->attr, "query reply.attr", &r.attr, why));
     TRY(wire_check_size("query reply.target", r.target, 0, LIMIT_SYMLINK_BYTES, why));
+    TRY(wire_check_size("query reply.xattr", r.xattr, 0, LIMIT_XATTR_VALUE_BYTES, why));
+    TRY(wire_check_count("query reply.referenced", m->referenced.len, 0, LIMIT_BLOCK_REFS, why));
+    for (size_t i = 0; i < m->referenced.len; i++)
+        TRY(wire_check_range("query reply.referenced", m->referenced.data[i], 0, 1, why));
     TRY(entries_read(m, a, &r, why));
     TRY(wire_extents_read(m->extents, "query reply.extents", LIMIT_LAYOUT_EXTENTS, a, &r.extents, &r.extent_count,
                           why));
+    TRY(wire_inline_blocks_read(m, a, &r, why));
+    TRY(wire_kv_entries_read(m, a, &r, why));
+    TRY(wire_fragmented_read(m, a, &r, why));
     TRY(cluster_read(m, a, &r, why));
     TRY(sessions_read(m, a, &r, why));
+    if (m->lock)
+        TRY(wire_lock_read(m->lock, "query reply.lock", &r.lock, why));
     *ret = r;
     return ERR_OK;
 }

@@ -19,10 +19,12 @@ void wire_replica_encode(const struct replica_message *m, struct arena *a, struc
         wire.raft = wire_binary_of(raft);
     } else if (m->type == REPLICA_OFFER) {
         payload = m->manifest;
-    } else if (m->type == REPLICA_CHUNK) {
+    } else if (m->type == REPLICA_CHUNK || m->type == REPLICA_GATHERED) {
         payload = m->data;
     }
     CHECK(payload.size <= LIMIT_FRAME_PAYLOAD_BYTES);
+    wire.level_max = m->level_max;
+    wire.level = m->level;
     wire.applied = m->applied;
     wire.chain = m->chain;
     wire.snapshot = m->snapshot;
@@ -30,6 +32,8 @@ void wire_replica_encode(const struct replica_message *m, struct arena *a, struc
     wire.offset = m->offset;
     wire.gone = m->gone;
     wire.config_index = m->config_index;
+    wire.term = m->term;
+    wire.durable = m->durable;
     if (m->type != REPLICA_RAFT && payload.size > 0)
         wire.payload_checksum = checksum64(payload, 0);
     *ret_message = wire_pack(&wire.base, a);
@@ -57,7 +61,7 @@ enum err wire_replica_decode(struct slice message, struct slice payload, struct 
         TRY(raft_decode(m, payload, a, &raft, why));
     else if (m->type == REPLICA_OFFER)
         payload_max = REPLICA_MANIFEST_BYTES_MAX;
-    else if (m->type == REPLICA_CHUNK && !m->gone)
+    else if (m->type == REPLICA_GATHERED || (m->type == REPLICA_CHUNK && !m->gone))
         payload_max = REPLICA_CHUNK_BYTES;
     if (m->type != REPLICA_RAFT) {
         TRY(wire_check_range("replica.payload size", payload.size, 0, payload_max, why));
@@ -69,6 +73,8 @@ enum err wire_replica_decode(struct slice message, struct slice payload, struct 
         .from = m->from,
         .to = m->to,
         .raft = raft,
+        .level_max = m->level_max,
+        .level = m->level,
         .applied = m->applied,
         .chain = m->chain,
         .snapshot = m->snapshot,
@@ -76,10 +82,12 @@ enum err wire_replica_decode(struct slice message, struct slice payload, struct 
         .offset = m->offset,
         .gone = m->gone,
         .config_index = m->config_index,
+        .term = m->term,
+        .durable = m->durable,
     };
     if (m->type == REPLICA_OFFER)
         ret->manifest = payload;
-    else if (m->type == REPLICA_CHUNK)
+    else if (m->type == REPLICA_CHUNK || m->type == REPLICA_GATHERED)
         ret->data = payload;
     return ERR_OK;
 }

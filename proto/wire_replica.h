@@ -1,5 +1,5 @@
-/* wire_replica.h: what metastore members say to each other. Entries, manifests and pieces of snapshots travel in the
- * payload, with a checksum64 that the message carries. */
+/* wire_replica.h: what metastore members say to each other. Entries, manifests, pieces of snapshots and durability logs
+ * travel in the payload, with a checksum64 that the message carries. */
 #pragma once
 
 #include "proto/wire_common.h"

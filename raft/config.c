@@ -123,6 +123,7 @@ static void init_peer(struct raft *r, struct core_peer *p)
 {
     p->feed = CORE_PROBE;
     p->next = r->log.last + 1;
+    p->commit_told = 0;
     p->acked_round_ns = INT64_MIN;
     p->heard_ns = r->now_ns - 3 * r->options.election_timeout_ns; /* not heard of yet */
 }
@@ -229,6 +230,8 @@ static bool has_majority(const struct raft *r, bool old, bool own,
     unsigned voters = 0, count = 0;
     if (old ? r->is_old_voter : r->is_voter)
         voters++, count += own;
+    else
+        count += own && PLANTED(RAFT_REMOVED_COUNTS_ITSELF);
     for (unsigned i = 0; i < r->peer_count; i++)
         if (old ? r->peers[i].old_voter : r->peers[i].voter)
             voters++, count += yes(r, &r->peers[i]);
@@ -237,11 +240,6 @@ static bool has_majority(const struct raft *r, bool old, bool own,
 
 bool core_has_quorum(const struct raft *r, bool own, bool (*yes)(const struct raft *, const struct core_peer *))
 {
-    if (PLANTED(RAFT_REMOVED_COUNTS_ITSELF) && own && !r->is_voter && !raft_config(r)->joint) {
-        struct raft as_voter = *r;
-        as_voter.is_voter = true;
-        return has_majority(&as_voter, false, own, yes);
-    }
     return has_majority(r, false, own, yes) &&
            (!raft_config(r)->joint || PLANTED(RAFT_JOINT_ONE_MAJORITY) || has_majority(r, true, own, yes));
 }
@@ -249,9 +247,11 @@ bool core_has_quorum(const struct raft *r, bool own, bool (*yes)(const struct ra
 static uint64_t majority_value(const struct raft *r, bool old, uint64_t own, uint64_t (*of)(const struct core_peer *p))
 {
     uint64_t values[LIMIT_NODES + 1];
-    unsigned count = 0;
+    unsigned count = 0, extra = 0;
     if (old ? r->is_old_voter : r->is_voter)
         values[count++] = own;
+    else if (PLANTED(RAFT_REMOVED_COUNTS_ITSELF))
+        values[count++] = own, extra++;
     for (unsigned i = 0; i < r->peer_count; i++)
         if (old ? r->peers[i].old_voter : r->peers[i].voter)
             values[count++] = of(&r->peers[i]);
@@ -261,7 +261,7 @@ static uint64_t majority_value(const struct raft *r, bool old, uint64_t own, uin
             values[k] = values[k - 1];
             values[k - 1] = swap;
         }
-    return count > 0 ? values[count / 2] : 0;
+    return count > extra ? values[(count - extra) / 2] : 0;
 }
 
 uint64_t core_quorum_value(const struct raft *r, uint64_t own, uint64_t (*of)(const struct core_peer *p))
@@ -327,10 +327,13 @@ static bool is_active(const struct raft *r, const struct core_peer *p)
     return !core_is_auto(r) || r->now_ns - p->heard_ns <= r->options.election_timeout_ns;
 }
 
-/* Of the voters that are to be a majority lives, and who becomes one has all of the log but what is on its way, and in
- * any case the configuration that it is in now, without which it does not vote. */
+/* Of the voters that are to be a majority lives, of those that are now too (nothing is committed without them), and who
+ * becomes one has all of the log but what is on its way, and in any case the configuration that it is in now, without
+ * which it does not vote. */
 static bool can_carry_on(struct raft *r, const struct raft_config *wanted)
 {
+    if (!core_has_quorum(r, true, is_active))
+        return false;
     unsigned voters = 0, live = 0;
     for (unsigned i = 0; i < wanted->count; i++) {
         const struct raft_member *m = &wanted->members[i];

@@ -26,6 +26,7 @@ struct core_peer {
     enum core_feed feed;
     bool probe_sent; /* PROBE: wait for the answer or the next heartbeat */
     uint64_t match, next;
+    uint64_t commit_told;                           /* the commit index of the last append to it */
     uint64_t inflight[LIMIT_RAFT_INFLIGHT_BATCHES]; /* last index of each batch under way, oldest first; a ring */
     unsigned inflight_at, inflight_count;
     uint64_t acked_round;
@@ -126,8 +127,9 @@ void core_on_prevote_reply(struct raft *r, const struct raft_message *m);
 void core_lead(struct raft *r); /* the candidate has won */
 void core_feed_peer(struct raft *r, struct core_peer *p);
 void core_feed_all(struct raft *r);
-void core_heartbeat(struct raft *r);  /* begins a round and sends it to everybody */
-void core_read_round(struct raft *r); /* the same, but without repeating probes */
+void core_tell_commit(struct raft *r, struct core_peer *p); /* unless it has been told */
+void core_heartbeat(struct raft *r);                        /* begins a round and sends it to everybody */
+void core_read_round(struct raft *r);                       /* the same, but without repeating probes */
 void core_advance_commit(struct raft *r);
 void core_on_append(struct raft *r, const struct raft_message *m);
 void core_on_append_reply(struct raft *r, const struct raft_message *m);

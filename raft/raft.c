@@ -428,6 +428,7 @@ void raft_status(const struct raft *r, struct raft_status *ret)
                                 .committed = r->committed,
                                 .persisted = r->log.persisted,
                                 .last = r->log.last,
+                                .last_term = r->log.last_term,
                                 .lease_until_ns = lease == INT64_MIN ? 0 : lease,
                                 .term_committed = r->role == RAFT_LEADER && r->committed >= r->term_start,
                                 .voter = core_votes(r),

@@ -268,12 +268,12 @@ struct raft_status {
     enum raft_role role;
     uint64_t term;
     uint32_t vote;
-    uint64_t compacted, applied, committed, persisted, last;
-    int64_t lease_until_ns; /* leader; 0: none */
-    bool term_committed;    /* leader: an entry of its own term is committed, so it may serve */
-    bool voter;             /* this member is one */
-    bool config_pending;    /* the newest configuration is joint or not committed */
-    uint64_t config_index;  /* of the newest configuration's entry */
+    uint64_t compacted, applied, committed, persisted, last, last_term; /* last_term: of the entry last */
+    int64_t lease_until_ns;                                             /* leader; 0: none */
+    bool term_committed;   /* leader: an entry of its own term is committed, so it may serve */
+    bool voter;            /* this member is one */
+    bool config_pending;   /* the newest configuration is joint or not committed */
+    uint64_t config_index; /* of the newest configuration's entry */
     unsigned progress_count;
     struct raft_progress progress[LIMIT_NODES];
 };

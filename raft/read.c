@@ -25,6 +25,11 @@ int64_t core_lease_until(const struct raft *r)
 static void answer(struct raft *r, uint32_t from, uint64_t id, enum err status, uint64_t index)
 {
     if (from != 0) {
+        /* It answers when it has applied that far: it should not have to wait for the next append to hear that it may.
+         */
+        struct core_peer *p = core_find_peer(r, from);
+        if (p && status == ERR_OK)
+            core_tell_commit(r, p);
         struct raft_message *m = core_message(r, RAFT_MSG_READ_REPLY, from);
         m->round = id;
         m->index = index;

@@ -15,6 +15,7 @@ void core_lead(struct raft *r)
         p->feed = CORE_PROBE;
         p->probe_sent = false;
         p->match = 0;
+        p->commit_told = 0;
         p->next = r->log.last + 1;
         p->inflight_count = 0;
         p->acked_round = 0;
@@ -76,7 +77,7 @@ static bool send_append(struct raft *r, struct core_peer *p, bool with_entries, 
     struct raft_message *m = core_message(r, RAFT_MSG_APPEND, p->id);
     m->index = before;
     m->log_term = term;
-    m->commit = r->committed;
+    m->commit = p->commit_told = r->committed;
     m->round = r->round;
     m->compactable = compactable(r);
     m->entries = entries;
@@ -125,6 +126,13 @@ void core_feed_all(struct raft *r)
         core_feed_peer(r, &r->peers[i]);
     if (r->peer_count == 0)
         core_advance_commit(r);
+}
+
+void core_tell_commit(struct raft *r, struct core_peer *p)
+{
+    unsigned count;
+    if (p->feed == CORE_PIPELINE && p->commit_told < r->committed)
+        (void)send_append(r, p, false, &count);
 }
 
 static bool is_silent(const struct raft *r, const struct core_peer *p)

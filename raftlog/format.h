@@ -23,14 +23,17 @@
  *
  * Marker. After each batch the last acknowledged (index, term) goes into the older slot, without a sync of its own; it
  * is synced when a segment is begun or dropped, with each change of the hard state, before and after a truncation, and
- * at close. (A sync with each batch would double what a batch costs.) The newest whole slot counts.
+ * at close. (A sync with each batch would double what a batch costs.) The newest whole slot counts. So a marker that
+ * must not come back, when the slot of a newer one is damaged, is replaced in both slots, each synced ("settled"):
+ * after a truncation, a reset and a compaction.
  *
  * A truncation first stores, synced, the lowered acknowledged (index, term) and in cut_segment and cut_offset where the
- * dead bytes begin; then it removes later segments and writes zeros over the rest of that one; then it stores a marker
- * without a cut, synced. An open that finds a cut repeats it.
+ * dead bytes begin; then it removes later segments and writes zeros over the rest of that one; then it settles a marker
+ * without a cut. An open that finds a cut repeats it.
  *
  * A reset makes the next segment of zeros, durable with its name; then it stores a marker, synced, that says that the
- * log begins with that segment and behind (reset_index, reset_term): that is the atomic step. Then older segments go.
+ * log begins with that segment and behind (reset_index, reset_term): that is the atomic step. When it is settled, older
+ * segments go. A compaction does the same with the first segment that stays.
  *
  * Recovery. Bytes that are no record, at the end of the last segment:
  *   - a whole record of a later write follows, or the log would end below the acknowledged index: ERR_CORRUPT;

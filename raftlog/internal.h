@@ -36,6 +36,7 @@ struct raftlog {
     uint64_t compacted_index, compacted_term, last_index, last_term;
     struct raft_hard_state hard;
     uint64_t spare_bytes;
+    uint64_t writes;
     uint64_t cuts; /* truncations so far: a read that one overtook begins again */
 
     /* The writer's own. */
@@ -51,6 +52,8 @@ enum err raftlog_recover(struct raftlog *l, struct err_text *why) MUST_USE;
 
 /* Stores the marker in the older slot, with or without a sync. */
 enum err raftlog_marker_store(struct raftlog *l, bool sync) MUST_USE;
+/* Stores it in both slots, synced: what it replaces must not come back when the slot of a later one is damaged. */
+enum err raftlog_marker_settle(struct raftlog *l) MUST_USE;
 enum err raftlog_hard_store(struct raftlog *l, const struct raft_hard_state *hard) MUST_USE;
 /* Makes the next segment at least that large, a piece at a time or all at once. */
 enum err raftlog_spare_grow(struct raftlog *l, uint64_t bytes) MUST_USE;

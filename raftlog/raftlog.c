@@ -191,6 +191,7 @@ void raftlog_bounds(struct raftlog *l, struct raftlog_bounds *ret)
         .last_term = l->last_term,
         .bytes = l->spare_bytes,
         .segments = l->segment_count,
+        .writes = l->writes,
         .hard = l->hard,
     };
     for (unsigned i = 0; i < l->segment_count; i++)

@@ -1,7 +1,7 @@
 /* raftlog.h: a raft member's durable part: log entries in segment files, term and vote in a small file, and the marker
  * of the last acknowledged index. Layout and recovery rules: raftlog/format.h.
  *
- * Threads: raftlog_write and raftlog_compact are called by one writer thread; raftlog_read, raftlog_term and
+ * Threads: raftlog_write and raftlog_compact are called by one writer at a time; raftlog_read, raftlog_term and
  * raftlog_bounds by any thread at the same time; a small mutex guards the index of segments. Reads see what the last
  * finished write made durable.
  *
@@ -44,6 +44,9 @@ struct raftlog_batch {
     unsigned entry_count;
 };
 enum err raftlog_write(struct raftlog *l, const struct raftlog_batch *batch) MUST_USE;
+/* Whether that is one write and one sync of the segment at hand, with nothing to be done for the next one. For who
+ * writes only. */
+bool raftlog_is_short(const struct raftlog *l, const struct raftlog_batch *batch);
 
 /* Entries from `from`: at most max_count, about max_bytes but at least one; their data goes into *buffer (cleared
  * first). ERR_NOT_FOUND when `from` is not in the log; ERR_CORRUPT when a checksum is wrong. */
@@ -55,6 +58,7 @@ struct raftlog_bounds {
     uint64_t compacted_index, compacted_term, last_index, last_term;
     uint64_t bytes; /* on disk */
     unsigned segments;
+    uint64_t writes; /* batches with entries, since it was opened: each was one write and one sync */
     struct raft_hard_state hard;
 };
 void raftlog_bounds(struct raftlog *l, struct raftlog_bounds *ret);

@@ -436,7 +436,7 @@ static enum err repair(struct recovery *r)
     l->marker.acknowledged_term = l->last_term;
     l->marker.cut_segment = l->marker.cut_offset = 0;
     l->marker.clean = false;
-    return raftlog_marker_store(l, true);
+    return cut || r->marker_partly ? raftlog_marker_settle(l) : raftlog_marker_store(l, true);
 }
 
 /* ---- a directory without a log ---- */

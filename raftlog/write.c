@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "raftlog/internal.h"
 
 #define LOG_MODULE "raftlog"
@@ -13,6 +14,7 @@
 #define SPARE_STEP_BYTES (1 * MIB)  /* zeros that one batch makes for the next segment */
 #define BUFFER_KEEP_BYTES (1 * MIB) /* more than this is given back after a batch */
 #define ZEROS_BYTES (256 * KIB)
+#define PAGE_BYTES 4096u
 
 enum err raftlog_marker_store(struct raftlog *l, bool sync)
 {
@@ -22,6 +24,13 @@ enum err raftlog_marker_store(struct raftlog *l, bool sync)
     uint64_t at = l->marker.sequence % MARKER_SLOTS * MARKER_SLOT_BYTES;
     TRY(l->files->write(l->files->context, l->marker_file, at, slot, sizeof slot));
     return sync ? l->files->sync(l->files->context, l->marker_file) : ERR_OK;
+}
+
+enum err raftlog_marker_settle(struct raftlog *l)
+{
+    for (unsigned i = 0; i < MARKER_SLOTS; i++)
+        TRY(raftlog_marker_store(l, true));
+    return ERR_OK;
 }
 
 enum err raftlog_hard_store(struct raftlog *l, const struct raft_hard_state *hard)
@@ -161,6 +170,16 @@ static unsigned encode_run(struct raftlog *l, const struct segment *s, bool fres
     return n;
 }
 
+/* Zeros up to the end of the page, where zeros are already. A page that is written whole need not be read first: the
+ * segment was made long ago, and the kernel may have let its pages go. */
+static void pad_run(struct raftlog *l, const struct segment *s, bool fresh)
+{
+    uint64_t end = (fresh ? 0u : s->end) + (uint64_t)l->buffer.size;
+    size_t more = (size_t)(MIN((end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES, s->file_bytes) - end);
+    if (more > 0)
+        memset(bytes_extend(&l->buffer, more), 0, more);
+}
+
 /* Shows readers what was just made durable. */
 static void publish(struct raftlog *l, struct segment *s, bool fresh, const struct raft_entry *entries, unsigned count)
 {
@@ -185,8 +204,9 @@ static enum err write_entries(struct raftlog *l, const struct raft_entry *entrie
         bool fresh;
         TRY(segment_for(l, record_bytes(entries[0].data.size), &s, &fresh));
         unsigned n = encode_run(l, s, fresh, entries, count);
+        pad_run(l, s, fresh);
         enum err e = l->files->write(l->files->context, s->file, fresh ? 0 : s->end, l->buffer.data, l->buffer.size);
-        if (e == ERR_OK)
+        if (e == ERR_OK && !PLANTED(RAFTLOG_ENTRIES_NOT_SYNCED))
             e = l->files->sync(l->files->context, s->file);
         if (e != ERR_OK) {
             if (fresh)
@@ -242,7 +262,8 @@ static enum err truncate_after(struct raftlog *l, uint64_t after)
     l->marker.acknowledged_term = term;
     l->marker.cut_segment = s->number;
     l->marker.cut_offset = from;
-    TRY(raftlog_marker_store(l, true));
+    bool sync = !PLANTED(RAFTLOG_TRUNCATION_NOT_SYNCED);
+    TRY(raftlog_marker_store(l, sync));
 
     unsigned gone_count = l->segment_count - keep;
     _cleanup_free_ struct segment **gone = mem_dup(l->segments + keep, gone_count * sizeof(struct segment *));
@@ -262,11 +283,11 @@ static enum err truncate_after(struct raftlog *l, uint64_t after)
     if (gone_count > 0)
         TRY(raftlog_spare_drop(l)); /* its number is no longer the next */
     TRY(raftlog_zero(l, s->file, from, to));
-    TRY(l->files->sync(l->files->context, s->file));
+    TRY(sync ? l->files->sync(l->files->context, s->file) : ERR_OK);
     if (gone_count > 0)
         TRY(l->files->sync_dir(l->files->context, l->dir));
     l->marker.cut_segment = l->marker.cut_offset = 0;
-    return raftlog_marker_store(l, true);
+    return sync ? raftlog_marker_settle(l) : raftlog_marker_store(l, false);
 }
 
 static enum err reset(struct raftlog *l, uint64_t index, uint64_t term)
@@ -275,7 +296,7 @@ static enum err reset(struct raftlog *l, uint64_t index, uint64_t term)
     l->marker.first_segment = l->spare.number;
     l->marker.acknowledged_index = l->marker.reset_index = index;
     l->marker.acknowledged_term = l->marker.reset_term = term;
-    TRY(raftlog_marker_store(l, true));
+    TRY(PLANTED(RAFTLOG_RESET_NOT_SYNCED) ? raftlog_marker_store(l, false) : raftlog_marker_settle(l));
 
     unsigned gone_count = l->segment_count;
     _cleanup_free_ struct segment **gone = mem_dup(l->segments, gone_count * sizeof(struct segment *));
@@ -294,7 +315,7 @@ static void check_batch(const struct raftlog *l, const struct raftlog_batch *bat
     uint64_t index = l->last_index, term = l->last_term;
     if (batch->reset)
         index = batch->reset_index, term = batch->reset_term;
-    CHECK(!(batch->reset && batch->truncate));
+    CHECK(!batch->reset || (!batch->truncate && index > 0 && term > 0 && index >= l->compacted_index));
     if (batch->truncate && batch->truncate_after < index) {
         CHECK(batch->truncate_after >= l->compacted_index);
         index = batch->truncate_after;
@@ -324,6 +345,17 @@ static enum err write_batch(struct raftlog *l, const struct raftlog_batch *batch
     return prepare_ahead(l);
 }
 
+bool raftlog_is_short(const struct raftlog *l, const struct raftlog_batch *batch)
+{
+    const struct segment *last = last_segment(l);
+    if (batch->reset || batch->truncate || batch->hard_state_changed || !last || l->failed != ERR_OK)
+        return false;
+    uint64_t end = last->end;
+    for (unsigned i = 0; i < batch->entry_count; i++)
+        end += record_bytes(batch->entries[i].data.size);
+    return end <= last->file_bytes && (end < last->file_bytes / 2 || l->spare.bytes >= l->segment_bytes);
+}
+
 static enum err fail(struct raftlog *l, enum err e, const char *what)
 {
     if (e == ERR_OK)
@@ -339,6 +371,9 @@ enum err raftlog_write(struct raftlog *l, const struct raftlog_batch *batch)
 {
     TRY(l->failed);
     check_batch(l, batch);
+    pthread_mutex_lock(&l->lock);
+    l->writes += batch->entry_count > 0;
+    pthread_mutex_unlock(&l->lock);
     return fail(l, write_batch(l, batch), "a write");
 }
 
@@ -351,7 +386,7 @@ static enum err compact(struct raftlog *l, uint64_t index)
         return ERR_OK;
     const struct segment *first = l->segments[count];
     l->marker.first_segment = first->number;
-    TRY(raftlog_marker_store(l, true));
+    TRY(raftlog_marker_settle(l));
 
     _cleanup_free_ struct segment **gone = mem_dup(l->segments, count * sizeof(struct segment *));
     pthread_mutex_lock(&l->lock);

@@ -21,6 +21,13 @@ void apply_tell_cluster_id(struct replica *r)
 
 static void cannot_apply(struct replica *r, const struct raft_entry *e, enum err err)
 {
+    if (err == ERR_LEVEL) {
+        replica_fail(r,
+                     "the cluster has gone beyond level %u, which is all that this program knows, with entry %llu: a "
+                     "newer surfd is needed",
+                     r->options.level_max, (unsigned long long)e->index);
+        return;
+    }
     replica_fail(r, "entry %llu can't be applied: %s%s", (unsigned long long)e->index, err_message(err),
                  err == ERR_CORRUPT ? "; the state is damaged, surfd --rebuild makes it anew from the others" : "");
 }
@@ -33,7 +40,9 @@ static void apply_command(struct replica *r, const struct raft_entry *e)
     arena_reset(&r->apply_arena);
     enum err err = wire_meta_command_decode(e->data, &r->apply_arena, &command, &why);
     if (err != ERR_OK) {
-        replica_fail(r, "entry %llu of the log holds a command that this version doesn't know: %s",
+        replica_fail(r,
+                     "entry %llu of the log holds a command that this program doesn't know (%s): a newer surfd is "
+                     "needed",
                      (unsigned long long)e->index, why.text);
         return;
     }
@@ -46,9 +55,13 @@ static void apply_command(struct replica *r, const struct raft_entry *e)
         apply_tell_cluster_id(r);
     if (r->fault.text[0])
         return;
+    visible_applied(r, &command);
+    changes_applied(r, &command, &reply);
+    kv_events_applied(r);
     duties_applied(r, &command, &reply);
+    durable_applied(r, &command);
     r->env.applied(r->env.context, &command, &reply);
-    propose_applied(r, e, &reply);
+    propose_applied(r, e, &command, &reply);
 }
 
 static void apply_entry(struct replica *r, const struct raft_entry *e)

@@ -73,6 +73,7 @@ void driver_send(struct replica *r, struct replica_message *m)
     if (!replica_in_service(r))
         return;
     m->from = r->options.id;
+    m->level_max = r->options.level_max;
     r->env.send(r->env.context, m);
 }
 
@@ -80,6 +81,7 @@ static void send_raft(struct replica *r, const struct raft_message *raft)
 {
     struct replica_message m = {.type = REPLICA_RAFT, .to = raft->to, .raft = *raft};
     divergence_tell(r, &m);
+    m.durable = r->durable.log != NULL;
     driver_send(r, &m);
 }
 
@@ -128,15 +130,17 @@ static void note_role(struct replica *r)
     if (was_leader && (r->role != RAFT_LEADER || !same_term))
         r->leader_ready = false;
     duties_role_changed(r);
+    gather_role_changed(r);
     r->env.role_changed(r->env.context);
 }
 
-static void carry_out(struct replica *r, const struct raft_update *u)
+/* True: there is something to persist that this thread turns to when it has nothing more to do here. */
+static bool carry_out(struct replica *r, const struct raft_update *u)
 {
-    bool persist = u->reset || u->truncate || u->hard_state_changed || u->entry_count > 0;
+    bool persist = u->reset || u->truncate || u->hard_state_changed || u->entry_count > 0, waits = false;
     /* The disk's thread takes a moment to wake: it gets its work first, then the messages go out meanwhile. */
     if (persist && !r->fault.text[0])
-        r->env.persist(r->env.context, ++r->persist_given, u);
+        waits = r->env.persist(r->env.context, ++r->persist_given, u);
     if (u->config_changed && raft_config_find(raft_config(r->raft), r->options.id))
         r->removed_at = 0;
     if (u->config_changed)
@@ -147,6 +151,13 @@ static void carry_out(struct replica *r, const struct raft_update *u)
         send_or_hold(r, &u->messages[i]);
     reads_released(r, u->reads, u->read_count);
     r->raft_deadline_ns = u->deadline_ns;
+    return waits;
+}
+
+static void keep_committed(struct replica *r, const struct raft_entry *entries, unsigned count)
+{
+    apply_keep(r, entries, count);
+    r->env.wake(r->env.context);
 }
 
 /* Applies what became committed until there is no more, or until others should have the loop for a while. */
@@ -160,8 +171,7 @@ static void apply_committed(struct replica *r, struct raft_update *u)
         struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .now_ns = replica_now_ns(r)};
         applied.applied.index = meta_applied_index(r->meta);
         if (done < u->committed_count) {
-            apply_keep(r, u->committed + done, u->committed_count - done);
-            r->env.wake(r->env.context);
+            keep_committed(r, u->committed + done, u->committed_count - done);
             return;
         }
         if (applied.now_ns > until_ns) {
@@ -170,7 +180,7 @@ static void apply_committed(struct replica *r, struct raft_update *u)
             return;
         }
         raft_step(r->raft, &applied, u);
-        carry_out(r, u);
+        (void)carry_out(r, u);
     }
 }
 
@@ -210,8 +220,10 @@ enum err driver_step(struct replica *r, struct raft_event *event)
     enum err status = u.status;
     if (event->type == RAFT_EVENT_PROPOSE)
         propose_given(r, &u, event->propose.count);
-    carry_out(r, &u);
-    apply_committed(r, &u);
+    if (carry_out(r, &u) && u.committed_count > 0)
+        keep_committed(r, u.committed, u.committed_count);
+    else
+        apply_committed(r, &u);
     r->stepping = false;
     if (r->role == RAFT_LEADER && !r->leader_ready && r->ready_term == r->term && !r->fault.text[0])
         duties_leader_ready(r);
@@ -234,6 +246,7 @@ void replica_persisted(struct replica *r, const struct replica_log_result *resul
     persisted.persisted.index = result->index, persisted.persisted.term = result->term;
     persisted.persisted.hard = result->hard;
     (void)!driver_step(r, &persisted);
+    gather_persisted(r);
     snapshot_persisted(r);
 }
 
@@ -252,7 +265,11 @@ static void receive_raft(struct replica *r, const struct replica_message *m)
 {
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = &m->raft};
     divergence_told(r, m);
-    if (replica_in_service(r))
+    level_told(r, m);
+    struct peer_state *peer = replica_peer(r, m->from);
+    if (peer && m->durable)
+        peer->durable = true;
+    if (replica_in_service(r) && !pending_holds_ask(r, &m->raft))
         (void)!driver_step(r, &event);
 }
 
@@ -274,6 +291,11 @@ void replica_receive(struct replica *r, const struct replica_message *m, const u
         break;
     case REPLICA_REMOVED:
         members_removed(r, m);
+        break;
+    case REPLICA_GATHER:
+    case REPLICA_GATHERED:
+    case REPLICA_SETTLED:
+        gather_receive(r, m);
         break;
     }
 }

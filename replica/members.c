@@ -43,8 +43,9 @@ struct peer_state *replica_peer(struct replica *r, uint32_t id)
 
 static bool is_answer(const struct replica_message *m)
 {
-    return m->type == REPLICA_RAFT && (m->raft.type == RAFT_MSG_VOTE_REPLY || m->raft.type == RAFT_MSG_PREVOTE_REPLY ||
-                                       m->raft.type == RAFT_MSG_APPEND_REPLY);
+    return m->type == REPLICA_GATHERED ||
+           (m->type == REPLICA_RAFT && (m->raft.type == RAFT_MSG_VOTE_REPLY || m->raft.type == RAFT_MSG_PREVOTE_REPLY ||
+                                        m->raft.type == RAFT_MSG_APPEND_REPLY));
 }
 
 /* A candidate that has been removed and doesn't know it is told. */
@@ -67,6 +68,8 @@ bool members_admit(struct replica *r, const struct replica_message *m, const uin
         return true;
     }
     struct peer_state *p = replica_peer(r, m->from);
+    if (p && !same_identity(p->heard_identity, identity))
+        p->told_level_term = 0; /* that was its old self */
     if (p)
         memcpy(p->heard_identity, identity, sizeof p->heard_identity);
     if (!is_known(member->identity) || same_identity(member->identity, identity)) {
@@ -85,6 +88,14 @@ bool members_admit(struct replica *r, const struct replica_message *m, const uin
     return !is_answer(m);
 }
 
+bool replica_member_is_foreign(const struct replica *r, uint32_t id)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(r->peers); i++)
+        if (r->peers[i].id == id)
+            return id != 0 && r->peers[i].foreign;
+    return false;
+}
+
 void members_removed(struct replica *r, const struct replica_message *m)
 {
     struct raft_status status;
@@ -93,7 +104,11 @@ void members_removed(struct replica *r, const struct replica_message *m)
         return;
     r->removed_at = m->config_index;
     reads_fail(r, ERR_NO_LEADER); /* what they wait for may never come here */
-    log_warn("this member has been removed from the metastore (entry %llu)", (unsigned long long)m->config_index);
+    if (status.config_index == 0)
+        log_warn("the metastore that answers has other members, and this node was never one of them: start it with an "
+                 "empty data directory and join, then add it");
+    else
+        log_warn("this member has been removed from the metastore (entry %llu)", (unsigned long long)m->config_index);
 }
 
 /* ---- changes ---- */
@@ -104,6 +119,7 @@ static enum err refuse(enum err e, const struct replica *r, const struct replica
                        : c->kind == REPLICA_MEMBER_PROMOTE ? "promoted"
                        : c->kind == REPLICA_MEMBER_DEMOTE  ? "demoted"
                        : c->kind == REPLICA_MEMBER_REMOVE  ? "removed"
+                       : c->kind == REPLICA_MEMBER_MOVE    ? "moved"
                                                            : "taken back";
     switch (e) {
     case ERR_OK:
@@ -138,15 +154,20 @@ static struct raft_member *find(struct raft_config *c, uint32_t id)
     return NULL;
 }
 
+static enum err check_address_is_free(const struct raft_config *config, const char *address, struct err_text *why)
+{
+    for (unsigned i = 0; i < config->count; i++)
+        if (strcmp(config->members[i].address, address) == 0)
+            return err_explain(why, ERR_EXIST, "address %.200s is that of member %u", address, config->members[i].id);
+    return ERR_OK;
+}
+
 static enum err add(struct raft_config *config, const struct replica_change *c, struct err_text *why)
 {
-    for (unsigned i = 0; i < config->count; i++) {
-        const struct raft_member *m = &config->members[i];
-        if (m->id == c->id)
-            return err_explain(why, ERR_EXIST, "member %u exists, at %s", m->id, m->address);
-        if (strcmp(m->address, c->address) == 0)
-            return err_explain(why, ERR_EXIST, "address %.200s is that of member %u", c->address, m->id);
-    }
+    const struct raft_member *same = find(config, c->id);
+    if (same)
+        return err_explain(why, ERR_EXIST, "member %u exists, at %s", same->id, same->address);
+    TRY(check_address_is_free(config, c->address, why));
     if (config->count == LIMIT_NODES)
         return err_explain(why, ERR_INVAL, "there are %u members already", LIMIT_NODES);
     unsigned at = config->count++;
@@ -188,6 +209,10 @@ static enum err edit(struct raft_config *config, const struct replica_change *c,
             return err_explain(why, ERR_EXIST, "member %u is a learner already", c->id);
         m->voter = false;
         return ERR_OK;
+    case REPLICA_MEMBER_MOVE:
+        TRY(check_address_is_free(config, c->address, why));
+        snprintf(m->address, sizeof m->address, "%s", c->address);
+        return ERR_OK;
     case REPLICA_MEMBER_REJOIN:
         if (same_identity(m->identity, c->identity))
             return err_explain(why, ERR_EXIST, "member %u is back already", c->id);
@@ -207,8 +232,11 @@ enum err replica_change_members(struct replica *r, const struct replica_change *
 {
     if (!replica_in_service(r) || r->role != RAFT_LEADER)
         return refuse(r->leader != 0 ? ERR_NOT_LEADER : ERR_NO_LEADER, r, change, why);
-    if (raft_config(r->raft)->joint)
+    /* A change goes past the queue, and what was acknowledged is to be before it. */
+    if (raft_config(r->raft)->joint || r->durable.recovery != RECOVERY_DONE)
         return refuse(ERR_BUSY_NOW, r, change, why);
+    if (change->kind == REPLICA_MEMBER_ADD || change->kind == REPLICA_MEMBER_REJOIN)
+        TRY(level_check_new(r, change, why));
     struct raft_config wanted = *raft_config(r->raft);
     TRY(edit(&wanted, change, why));
     enum err e = propose(r, &wanted);
@@ -223,7 +251,8 @@ void members_second(struct replica *r)
 {
     const struct raft_config *now = raft_config(r->raft);
     /* Without timers nothing happens that nobody has asked for. */
-    if (r->role != RAFT_LEADER || !r->leader_ready || now->joint || r->options.election == RAFT_ELECTION_MANUAL)
+    if (r->role != RAFT_LEADER || !r->leader_ready || r->durable.recovery != RECOVERY_DONE || now->joint ||
+        r->options.election == RAFT_ELECTION_MANUAL)
         return;
     struct raft_config wanted = *now;
     bool changed = false;

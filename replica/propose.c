@@ -5,10 +5,25 @@
 #include "proto/wire_meta.h"
 #include "replica/internal.h"
 
+int64_t propose_time_ns(const struct replica *r)
+{
+    int64_t passed_ns = MAX(replica_now_ns(r) - r->last_time_at_ns, 0) / 2, slow_ns;
+    if (__builtin_add_overflow(r->last_time_ns, passed_ns, &slow_ns))
+        slow_ns = INT64_MAX;
+    return MAX(slow_ns, r->env.wall_ns(r->env.context));
+}
+
 int64_t replica_command_time_ns(struct replica *r)
 {
-    r->last_time_ns = MAX(r->last_time_ns + 1, r->env.wall_ns(r->env.context));
+    r->last_time_ns = MAX(propose_time_ns(r), r->last_time_ns + (r->last_time_ns < INT64_MAX));
+    r->last_time_at_ns = replica_now_ns(r);
     return r->last_time_ns;
+}
+
+void propose_leader_ready(struct replica *r)
+{
+    r->last_time_ns = MAX(r->last_time_ns, meta_log_time_ns(r->meta));
+    r->last_time_at_ns = replica_now_ns(r);
 }
 
 void replica_propose(struct replica *r, struct replica_proposal *p)
@@ -38,7 +53,7 @@ void propose_given(struct replica *r, const struct raft_update *u, unsigned coun
 void propose_flush(struct replica *r)
 {
     struct raft_entry entries[256];
-    while (!list_empty(&r->queued) && !r->fault.text[0] && !r->proposals_held) {
+    while (!list_empty(&r->queued) && !r->fault.text[0] && !r->proposals_held && !gather_holds(r)) {
         struct raft_event e = {.type = RAFT_EVENT_PROPOSE, .propose = {.entries = entries}};
         size_t bytes = 0;
         list_for_each (node, &r->queued) {
@@ -64,7 +79,8 @@ void replica_hold_proposals(struct replica *r, bool hold)
         r->env.wake(r->env.context);
 }
 
-void propose_applied(struct replica *r, const struct raft_entry *e, const struct meta_reply *reply)
+void propose_applied(struct replica *r, const struct raft_entry *e, const struct meta_command *c,
+                     const struct meta_reply *reply)
 {
     while (!list_empty(&r->proposed)) {
         struct replica_proposal *p = container_of(list_first(&r->proposed), struct replica_proposal, link);
@@ -72,7 +88,7 @@ void propose_applied(struct replica *r, const struct raft_entry *e, const struct
             return;
         list_remove(&p->link);
         if (p->index == e->index && p->term == e->term) {
-            p->done(p, ERR_OK, reply);
+            visible_reply(r, p, c, reply);
             return;
         }
         p->done(p, ERR_AGAIN, NULL); /* another leader's entry is in its place */

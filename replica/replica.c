@@ -9,6 +9,7 @@
 #define LOG_MODULE "replica"
 #include "base/check.h"
 #include "base/log.h"
+#include "meta/level.h"
 #include "replica/internal.h"
 
 #define REBUILD_HINT "; if the others have it all, surfd --rebuild makes this member anew from them"
@@ -42,6 +43,7 @@ static enum err open_meta(struct replica *r, struct err_text *why)
     struct meta_options options = {.path = r->state_dir.path,
                                    .cache_bytes = o->meta_cache_bytes,
                                    .write_buffer_bytes = o->meta_write_buffer_bytes,
+                                   .level_max = o->level_max,
                                    .lose_unflushed = o->lose_unflushed};
     return meta_open(&options, &r->meta, why);
 }
@@ -105,7 +107,8 @@ static enum err open_parts(struct replica *r, struct err_text *why)
     TRY(finish_reset(r, &restart, why));
     TRY(check_restart(r, &restart, why));
     TRY(load_config(r, &restart, why));
-    return driver_open(r, &restart, why);
+    TRY(driver_open(r, &restart, why));
+    return durable_open(r, why);
 }
 
 enum err replica_open(const struct replica_options *options, const struct replica_env *env, struct replica **ret,
@@ -116,15 +119,27 @@ enum err replica_open(const struct replica_options *options, const struct replic
     r->env = *env;
     snprintf(r->data_path, sizeof r->data_path, "%s", options->data);
     r->options.data = r->data_path;
+    if (r->options.level_max == 0)
+        r->options.level_max = META_LEVEL_MAX;
     list_init(&r->held_messages);
     list_init(&r->queued);
     list_init(&r->proposed);
     list_init(&r->waiting_reads);
+    list_init(&r->looks);
+    list_init(&r->durable.waiting);
+    list_init(&r->durable.pending);
+    list_init(&r->durable.ready);
+    list_init(&r->durable.ready_asks);
+    visible_open(r);
+    r->changes = change_ring_new(CHANGE_RING_BYTES);
+    r->kv_ring = kv_ring_new(KV_RING_BYTES);
     enum err e = open_parts(r, why);
     if (e != ERR_OK) {
         replica_close(r, false);
         return e;
     }
+    changes_reset(r);
+    kv_events_reset(r);
     duties_open(r);
     *ret = r;
     return ERR_OK;
@@ -135,6 +150,9 @@ void replica_stop(struct replica *r)
     r->closing = true;
     propose_fail(r, ERR_SHUTDOWN);
     reads_fail(r, ERR_SHUTDOWN);
+    durable_fail(r, ERR_SHUTDOWN);
+    visible_stop(r);
+    (void)look_end(r);
 }
 
 void replica_close(struct replica *r, bool flush)
@@ -145,11 +163,15 @@ void replica_close(struct replica *r, bool flush)
     duties_close(r);
     snapshot_close(r);
     driver_close(r);
+    durable_close(r);
     if (r->meta && flush && !r->fault.text[0] && meta_flush(r->meta, true) != ERR_OK)
         log_warn("the state could not be flushed; the log has it");
     raftlog_close(r->log);
     meta_close(r->meta);
     map_u64_free(&r->reads);
+    visible_close(r);
+    change_ring_free(r->changes);
+    kv_ring_free(r->kv_ring);
     free(r);
 }
 
@@ -179,6 +201,8 @@ void replica_tick(struct replica *r)
 void replica_turn(struct replica *r)
 {
     driver_turn(r);
+    durable_turn(r);
+    visible_turn(r);
     snapshot_install_if_complete(r);
 }
 
@@ -199,6 +223,7 @@ void replica_suspend(struct replica *r)
     r->suspended = true;
     propose_fail(r, ERR_CRASHED);
     reads_fail(r, ERR_CRASHED);
+    durable_fail(r, ERR_CRASHED);
     driver_drop_held_messages(r);
 }
 
@@ -278,6 +303,11 @@ static void snapshot_status(struct replica *r, struct replica_status *ret)
     }
 }
 
+void replica_leases(const struct replica *r, struct leases_status *ret)
+{
+    leases_status(r->leases, replica_now_ns(r), ret);
+}
+
 void replica_status(struct replica *r, struct replica_status *ret)
 {
     *ret = (struct replica_status){.leader_ready = r->leader_ready,
@@ -285,7 +315,12 @@ void replica_status(struct replica *r, struct replica_status *ret)
                                    .fault = r->fault.text,
                                    .snapshots_sent = r->snapshots_sent,
                                    .snapshots_installed = r->snapshots_installed,
-                                   .hashes_compared = r->hashes_compared};
+                                   .hashes_compared = r->hashes_compared,
+                                   .epoch_hurry = r->epoch_hurry};
+    ret->puts_taken = r->durable.taken;
+    ret->puts_acknowledged = r->durable.acknowledged;
+    ret->puts_recovered = r->durable.recovered;
+    ret->puts_waiting = r->durable.log ? durability_log_count(r->durable.log) : 0;
     raft_status(r->raft, &ret->raft);
     const struct raft_config *config = raft_config(r->raft);
     ret->removed =

@@ -29,6 +29,12 @@ bool sessions_touch(struct sessions *s, uint64_t id, int64_t now_ns)
     return session;
 }
 
+bool sessions_is_alive(const struct sessions *s, uint64_t id)
+{
+    const struct session *session = map_u64_get(&s->map, id);
+    return session && !session->ending;
+}
+
 int64_t sessions_silent_ns(const struct sessions *s, uint64_t id, int64_t now_ns)
 {
     const struct session *session = map_u64_get(&s->map, id);

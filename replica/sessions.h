@@ -13,6 +13,8 @@ void sessions_add(struct sessions *s, uint64_t id, int64_t now_ns);
 void sessions_remove(struct sessions *s, uint64_t id);
 /* False: not known. */
 bool sessions_touch(struct sessions *s, uint64_t id, int64_t now_ns);
+/* Known, and its end is not under way. */
+bool sessions_is_alive(const struct sessions *s, uint64_t id);
 /* -1: not known */
 int64_t sessions_silent_ns(const struct sessions *s, uint64_t id, int64_t now_ns);
 /* One session that has been silent for timeout_ns and was not returned before; its end is then under way. 0: none. If

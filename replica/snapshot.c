@@ -42,7 +42,7 @@ static void outgoing_run(struct replica_work *work)
     if (o->error == ERR_OK)
         o->error = meta_inspect(o->path, &arena, &info, &o->why);
     if (o->error == ERR_OK) {
-        o->index = info.index, o->term = info.term;
+        o->index = info.index, o->term = info.term, o->level = info.level;
         o->error = snapshot_source_open(o->path, info.index, info.term, &o->source, &o->why);
     }
     arena_free(&arena);
@@ -94,8 +94,11 @@ static void offer(struct replica *r, struct peer_state *p, int64_t now_ns)
     if (within(p->offered_ns, now_ns, OFFER_EVERY_NS) || within(p->fetched_ns, now_ns, FETCHING_NS))
         return;
     p->offered_ns = now_ns;
-    struct replica_message m = {
-        .type = REPLICA_OFFER, .to = p->id, .snapshot = o->id, .manifest = bytes_slice(&o->manifest)};
+    struct replica_message m = {.type = REPLICA_OFFER,
+                                .to = p->id,
+                                .snapshot = o->id,
+                                .level = o->level,
+                                .manifest = bytes_slice(&o->manifest)};
     driver_send(r, &m);
 }
 
@@ -238,6 +241,12 @@ static void on_offer(struct replica *r, const struct replica_message *m)
     snapshot_manifest_free(&manifest);
     if (!wanted)
         return;
+    if (m->level > r->options.level_max) {
+        replica_fail(r,
+                     "member %u offers a state of level %u, this program knows up to level %u: a newer surfd is needed",
+                     m->from, m->level, r->options.level_max);
+        return;
+    }
     struct err_text why;
     incoming_drop(in);
     snprintf(in->path, sizeof in->path, "%.*s/incoming", PATH_MAX - 16, r->data_path);
@@ -297,6 +306,7 @@ static enum err open_state(struct replica *r, struct err_text *why)
     struct meta_options options = {.path = r->state_dir.path,
                                    .cache_bytes = r->options.meta_cache_bytes,
                                    .write_buffer_bytes = r->options.meta_write_buffer_bytes,
+                                   .level_max = r->options.level_max,
                                    .lose_unflushed = r->options.lose_unflushed};
     return meta_open(&options, &r->meta, why);
 }
@@ -315,11 +325,11 @@ static enum err installed_config(struct replica *r, struct raft_config *ret, uin
     return e == ERR_OK ? ERR_OK : err_explain(why, e, "the configuration in a snapshot can't be read");
 }
 
-/* A worker may be making a snapshot of the old state: it is to end first. */
-static bool may_install(const struct replica *r)
+/* A worker may be making a snapshot of the old state, or looking at it: that is to end first. */
+static bool may_install(struct replica *r)
 {
     return r->incoming.stage == INCOMING_COMPLETE && r->outgoing.stage != OUTGOING_MAKING && !r->stepping &&
-           r->reset_number == 0;
+           r->reset_number == 0 && look_end(r);
 }
 
 static void install(struct replica *r)
@@ -351,6 +361,9 @@ static void install(struct replica *r)
     meta_plant_keep_name(r->meta, true);
     event.installed.config = &config;
     r->backlog.at = r->backlog.count = 0;
+    changes_reset(r);
+    kv_events_reset(r);
+    durable_installed(r);
     r->applied_to_report = 0;
     r->compacted_index = r->compact_asked = event.installed.index;
     r->reset_number = r->persist_given + 1; /* what the step below gives to persist */
@@ -396,6 +409,7 @@ void snapshot_soon(struct replica *r)
 void snapshot_close(struct replica *r)
 {
     CHECK(r->outgoing.stage != OUTGOING_MAKING && r->incoming.stage != INCOMING_CHECKING);
+    CHECK(r->look_count == 0);
     outgoing_drop(&r->outgoing);
     bytes_free(&r->outgoing.manifest);
     bytes_free(&r->outgoing.chunk);

@@ -41,7 +41,7 @@ static enum err parse(const char *text, size_t size, struct rpc_address *ret, st
     const char *colon = memrchr(text, ':', size);
     bool bracketed = text[0] == '[';
     if (!colon)
-        return bad_address(why, text, size, "no port, HOST:PORT is expected");
+        return bad_address(why, text, size, "it has no port");
     size_t host_size = (size_t)(colon - text);
     if (bracketed) {
         if (host_size < 2 || text[host_size - 1] != ']')
@@ -49,7 +49,7 @@ static enum err parse(const char *text, size_t size, struct rpc_address *ret, st
         host++;
         host_size -= 2;
     } else if (memchr(text, ':', host_size)) {
-        return bad_address(why, text, size, "an IPv6 address is written [IPV6]:PORT");
+        return bad_address(why, text, size, "it has several colons; an IPv6 address is written [IPV6]:PORT");
     }
     if (host_size == 0)
         return bad_address(why, text, size, "no host");

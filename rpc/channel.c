@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "rpc/channel_internal.h"
+#include "rpc/trace.h"
 
 struct rpc_channel *rpc_channel_new(const struct rpc_channel_options *options)
 {
@@ -62,6 +63,19 @@ void rpc_channel_free(struct rpc_channel *c)
 const char *rpc_channel_address(const struct rpc_channel *c)
 {
     return c->address.text;
+}
+
+void rpc_channel_explain(struct rpc_channel *c, enum err e, struct err_text *ret)
+{
+    pthread_mutex_lock(&c->lock);
+    bool told = e != ERR_OK && e == c->connect_result && !c->conn && c->trouble.text[0];
+    (void)err_explain(ret, e, "%s%s%.200s", err_message(e), told ? ": " : "", told ? c->trouble.text : "");
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool rpc_channel_is_local(const struct rpc_channel *c)
+{
+    return atomic_load_explicit(&c->is_local, memory_order_relaxed);
 }
 
 void channel_done_init(struct channel_done *done)
@@ -130,10 +144,12 @@ static enum err channel_await_connect(struct rpc_channel *c, int64_t deadline_ns
 static enum err channel_connect(struct rpc_channel *c, int64_t deadline_ns, struct channel_waiter *w)
 {
     struct channel_conn *conn = NULL;
+    struct err_text why;
     c->connecting = true;
     pthread_mutex_unlock(&c->lock);
-    enum err e = conn_open(c, deadline_ns, w, &conn);
+    enum err e = conn_open(c, deadline_ns, w, &conn, &why);
     pthread_mutex_lock(&c->lock);
+    c->trouble = why;
     c->connecting = false;
     if (conn && c->closed) {
         pthread_mutex_unlock(&c->lock);
@@ -180,6 +196,7 @@ static enum err channel_conn_get(struct rpc_channel *c, int64_t now, int64_t dea
 
 struct request {
     uint8_t header[FRAME_HEADER_SIZE];
+    struct bytes traced; /* the message, where a clock goes before it */
     struct iovec parts[2 + RPC_PAYLOAD_SLICES];
     size_t count;
 };
@@ -189,6 +206,9 @@ static enum err request_make(struct request *r, struct frame_header header, stru
 {
     size_t payload_size = 0;
     r->count = 0;
+    r->traced = (struct bytes){0};
+    if (message.size <= LIMIT_FRAME_MESSAGE_BYTES)
+        message = rpc_trace_send(&header, message, &r->traced);
     r->parts[r->count++] = (struct iovec){r->header, sizeof r->header};
     if (message.size > 0)
         r->parts[r->count++] = (struct iovec){(void *)(uintptr_t)message.data, message.size};
@@ -232,6 +252,7 @@ static struct channel_conn *call_send(struct rpc_call *call, uint16_t method, st
         map_u64_put(&conn->calls, call->id, call);
         e = conn_write(conn, request.parts, request.count, call->deadline_ns, w, done);
     }
+    bytes_free(&request.traced);
     if (e != ERR_OK && !atomic_load_explicit(&call->ended, memory_order_relaxed))
         call_end(call, e, w, done);
     return conn;
@@ -267,6 +288,13 @@ enum err rpc_call_result(const struct rpc_call *call, struct slice *ret_message,
     *ret_message = call->message;
     *ret_payload = call->payload;
     return call->status;
+}
+
+void rpc_call_take(struct rpc_call *call, struct bytes *ret)
+{
+    CHECK(atomic_load_explicit(&call->ended, memory_order_acquire));
+    *ret = call->data;
+    call->data = (struct bytes){0};
 }
 
 void rpc_call_abandon(struct rpc_call *call, void (*finished)(void *context, enum err status, struct slice message),

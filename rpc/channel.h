@@ -41,6 +41,10 @@ struct rpc_channel *rpc_channel_new(const struct rpc_channel_options *options);
 /* Ends calls under way with ERR_CLOSED. Nobody may be using the channel afterwards. */
 void rpc_channel_free(struct rpc_channel *c);
 const char *rpc_channel_address(const struct rpc_channel *c);
+/* What e, which a call has ended with, means here, for people: of a connection that couldn't be made also why not. */
+void rpc_channel_explain(struct rpc_channel *c, enum err e, struct err_text *ret);
+/* The last connection did not leave the machine; false before the first. */
+bool rpc_channel_is_local(const struct rpc_channel *c);
 
 /* One call; the caller embeds or allocates it. Between rpc_call_start and its end it belongs to the channel. */
 struct rpc_call;
@@ -63,6 +67,9 @@ enum err rpc_call_wait_any(struct rpc_call *const *calls, size_t count, int64_t 
 /* Of an ended call: the server's status, or UNREACHABLE, CLOSED, TIMEOUT, CANCELLED, PROTOCOL from here. The slices
  * live until rpc_call_free. */
 enum err rpc_call_result(const struct rpc_call *call, struct slice *ret_message, struct slice *ret_payload) MUST_USE;
+/* Of an ended call: the memory that its slices point into is the caller's from here on, so that a large answer need not
+ * be copied. The slices stay as they are. */
+void rpc_call_take(struct rpc_call *call, struct bytes *ret);
 /* Lets go of a call, ended or not; one that is under way is finished in the background and its answer dropped, or, when
  * `finished` is not NULL, handed to it (on an unspecified thread; it must not block), exactly once. */
 void rpc_call_free(struct rpc_call *call);

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "rpc/channel_internal.h"
+#include "rpc/loopback.h"
+#include "rpc/trace.h"
 
 #define LOG_MODULE "rpc"
 #include "base/log.h"
@@ -100,7 +102,7 @@ static enum err socket_await(int fd, short events, int64_t deadline_ns, struct c
 }
 
 static enum err socket_connect(int fd, const struct sockaddr_storage *to, socklen_t size, int64_t deadline_ns,
-                               struct channel_waiter *w)
+                               struct channel_waiter *w, struct err_text *why)
 {
     int on = 1, keepalive_s = 30, timeout_ms = CHANNEL_USER_TIMEOUT_MS, failed = 0;
     socklen_t failed_size = sizeof failed;
@@ -110,11 +112,14 @@ static enum err socket_connect(int fd, const struct sockaddr_storage *to, sockle
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     if (connect(fd, (const struct sockaddr *)to, size) != 0) {
         if (errno != EINPROGRESS && errno != EINTR)
-            return ERR_UNREACHABLE;
+            return err_explain(why, ERR_UNREACHABLE, "%s", strerror(errno));
         TRY(socket_await(fd, POLLOUT, deadline_ns, w));
         CHECK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &failed_size) == 0);
     }
-    return failed || is_connected_to_itself(fd) ? ERR_UNREACHABLE : ERR_OK;
+    rpc_loopback_tune(fd);
+    if (failed || is_connected_to_itself(fd))
+        return err_explain(why, ERR_UNREACHABLE, "%s", strerror(failed ? failed : ECONNREFUSED));
+    return ERR_OK;
 }
 
 /* Waits for bytes and feeds them to the parser. Only one thread knows of the connection yet. */
@@ -177,34 +182,33 @@ static enum err conn_greet(struct channel_conn *conn, int64_t deadline_ns, struc
     return c->on_hello ? c->on_hello(c->context, frame.message, why) : ERR_OK;
 }
 
-enum err conn_open(struct rpc_channel *c, int64_t deadline_ns, struct channel_waiter *w, struct channel_conn **ret)
+enum err conn_open(struct rpc_channel *c, int64_t deadline_ns, struct channel_waiter *w, struct channel_conn **ret,
+                   struct err_text *why)
 {
     int64_t limit_ns = clock_boot_ns() + c->connect_timeout_ns;
     int64_t until_ns = MIN(deadline_ns, limit_ns);
     struct sockaddr_storage to;
     socklen_t size;
-    struct err_text why = {""};
-    if (rpc_address_resolve(&c->address, &to, &size, &why) != ERR_OK) {
-        log_debug("%s: %s", c->address.text, why.text);
+    why->text[0] = 0;
+    if (rpc_address_resolve(&c->address, &to, &size, why) != ERR_OK)
         return ERR_UNREACHABLE;
-    }
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        log_warn("%s: can't make a socket: %s", c->address.text, strerror(errno));
-        return ERR_UNREACHABLE;
-    }
+    if (fd < 0)
+        return err_explain(why, ERR_UNREACHABLE, "can't make a socket: %s", strerror(errno));
     struct channel_conn *conn = conn_new(c, fd);
-    enum err e = socket_connect(fd, &to, size, until_ns, w);
-    if (e == ERR_OK)
-        e = conn_greet(conn, until_ns, w, &why);
+    enum err e = socket_connect(fd, &to, size, until_ns, w, why);
+    bool connected = e == ERR_OK;
+    if (connected)
+        e = conn_greet(conn, until_ns, w, why);
     if (e == ERR_TIMEOUT && limit_ns <= deadline_ns)
-        e = ERR_UNREACHABLE;
+        e = err_explain(why, ERR_UNREACHABLE, connected ? "who listens there says nothing" : "no answer");
     if (e == ERR_OK) {
+        atomic_store_explicit(&c->is_local, rpc_is_loopback(fd), memory_order_relaxed);
         *ret = conn;
         return ERR_OK;
     }
-    if (why.text[0])
-        log_warn("%s: %s: %s", c->address.text, err_message(e), why.text);
+    if (connected && why->text[0])
+        log_warn("%s: %s: %s", c->address.text, err_message(e), why->text);
     conn_unref(conn);
     return e;
 }
@@ -255,6 +259,7 @@ static enum err conn_work_off(struct channel_conn *conn, const struct channel_wa
         TRY(frame_parser_next(&conn->parser, &frame, &ready, why));
         if (!ready)
             return ERR_OK;
+        rpc_trace_receive(&frame);
         switch (frame.header.type) {
         case FRAME_RESPONSE:
             conn_answer(conn, &frame, self, done);

@@ -2,15 +2,18 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "rpc/channel_internal.h"
 
 #define HELPER_TICK_MS 100 /* how exactly abandoned calls keep their deadlines */
 #define HELPER_TIMER 0u    /* in place of a connection's serial */
+#define RETRY_NS (100 * NS_PER_MS)
 
 static struct {
     pthread_once_t once;
@@ -121,24 +124,35 @@ static void *helper_main(void *unused)
     return NULL;
 }
 
+/* Where the process has no descriptor left now, it will: others are closed. */
+static void helper_open(void)
+{
+    helper.epoll_fd = helper.timer_fd = -1;
+    for (;;) {
+        if (helper.epoll_fd < 0)
+            helper.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (helper.timer_fd < 0)
+            helper.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (helper.epoll_fd >= 0 && helper.timer_fd >= 0)
+            return;
+        CHECK(errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+    }
+}
+
 static void helper_start(void)
 {
-    helper.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    helper.timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-    CHECK(helper.epoll_fd >= 0 && helper.timer_fd >= 0);
+    helper_open();
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = HELPER_TIMER};
     CHECK(epoll_ctl(helper.epoll_fd, EPOLL_CTL_ADD, helper.timer_fd, &event) == 0);
 
     /* Signals are for the program's own threads. */
     sigset_t all, before;
-    pthread_attr_t attributes;
     pthread_t thread;
     sigfillset(&all);
     CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-    CHECK(pthread_attr_init(&attributes) == 0);
-    CHECK(pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0);
-    CHECK(pthread_create(&thread, &attributes, helper_main, NULL) == 0);
-    pthread_attr_destroy(&attributes);
+    thread_start(&thread, helper_main, NULL);
+    CHECK(pthread_detach(thread) == 0);
     CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
 }
 

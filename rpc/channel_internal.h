@@ -67,6 +67,7 @@ struct rpc_channel {
     void *context;
     int64_t connect_timeout_ns;
     struct rpc_pump_factory pumps;
+    atomic_bool is_local;
 
     pthread_mutex_t lock;
     /* Protected by lock. */
@@ -75,6 +76,7 @@ struct rpc_channel {
     bool connecting;             /* a thread is making the connection */
     uint64_t connects;           /* attempts that ended */
     enum err connect_result;     /* of the last one */
+    struct err_text trouble;     /* why that failed */
     struct list connect_waiters; /* struct channel_turn */
     uint64_t next_id;
 };
@@ -139,7 +141,9 @@ void call_end(struct rpc_call *call, enum err status, const struct channel_waite
 
 /* channel_conn.c */
 /* Connects and exchanges HELLOs; blocks until the deadline or cancel. Without the lock. */
-enum err conn_open(struct rpc_channel *c, int64_t deadline_ns, struct channel_waiter *w, struct channel_conn **ret);
+/* why: a failure's, where there is more to say than the error. */
+enum err conn_open(struct rpc_channel *c, int64_t deadline_ns, struct channel_waiter *w, struct channel_conn **ret,
+                   struct err_text *why);
 void conn_ref(struct channel_conn *conn);
 void conn_unref(struct channel_conn *conn); /* never while holding the channel's lock */
 /* Takes the connection out of use and ends its calls. With the lock and a reference of the caller's own. */

@@ -10,6 +10,7 @@
 #include "rpc/channel_internal.h"
 
 #define WAIT_STACK_CONNS 16 /* connections in one wait without memory from the heap */
+#define LOOK_AROUND_NS (20 * NS_PER_MS)
 
 struct rpc_cancel *rpc_cancel_new(void)
 {
@@ -43,7 +44,8 @@ void rpc_cancel_free(struct rpc_cancel *c)
 }
 
 /* Each thread has one eventfd for all its waits, made at the first. A signal that comes when a wait is over just makes
- * the next one look around once more. */
+ * the next one look around once more. While the process has no descriptor left for one, a wait looks around now and
+ * then. */
 static pthread_once_t event_once = PTHREAD_ONCE_INIT;
 static pthread_key_t event_key;
 
@@ -63,7 +65,8 @@ static int event_of_thread(void)
     intptr_t value = (intptr_t)pthread_getspecific(event_key);
     if (value == 0) {
         int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        CHECK(fd >= 0);
+        if (fd < 0)
+            return -1;
         value = (intptr_t)fd + 1; /* NULL means none */
         CHECK(pthread_setspecific(event_key, (void *)value) == 0);
     }
@@ -99,6 +102,8 @@ bool waiter_cancelled(const struct channel_waiter *w)
 void waiter_signal(const struct channel_waiter *w)
 {
     uint64_t one = 1;
+    if (w->event_fd < 0)
+        return;
     CHECK(write(w->event_fd, &one, sizeof one) == sizeof one || errno == EAGAIN);
 }
 
@@ -108,10 +113,12 @@ static enum err waiter_poll(struct channel_waiter *w, struct pollfd *polls, size
     if (waiter_cancelled(w))
         return ERR_CANCELLED;
     struct timespec timeout, *limit = NULL;
-    if (deadline_ns != INT64_MAX) {
+    if (deadline_ns != INT64_MAX || w->event_fd < 0) {
         int64_t left = deadline_ns - clock_boot_ns();
         if (left <= 0)
             return ERR_TIMEOUT;
+        if (w->event_fd < 0)
+            left = MIN(left, LOOK_AROUND_NS);
         timeout = (struct timespec){.tv_sec = left / NS_PER_S, .tv_nsec = left % NS_PER_S};
         limit = &timeout;
     }

@@ -64,7 +64,10 @@ uint8_t *frame_parser_room(struct frame_parser *p, size_t want, size_t *ret_room
     size_t room = want;
     if (p->frame_size > b->size)
         room = MAX(want, MIN(p->frame_size - b->size, MAX(want, PARSER_GROWTH * b->size)));
-    bytes_reserve(b, room);
+    if (p->frame_size > b->size)
+        bytes_reserve_exactly(b, room); /* it grows by more than it has as it is, and may be kept as a block's memory */
+    else
+        bytes_reserve(b, room);
     /* Not into the frame behind a long one: frame_parser_take would have to copy that. */
     *ret_room = p->frame_size > b->size ? room : b->capacity - b->size;
     return b->data ? b->data + b->size : NULL;
@@ -97,8 +100,8 @@ static enum err header_decode(const uint8_t *at, size_t size_limit, struct frame
     if (type < FRAME_HELLO || type > FRAME_PONG)
         return err_explain(why, ERR_PROTOCOL, "frame type %u is not known", type);
     h.type = (enum frame_type)type;
-    if (h.flags != 0)
-        return err_explain(why, ERR_PROTOCOL, "frame flags 0x%x are not known", h.flags);
+    if (h.flags & ~FRAME_HAS_CLOCK || (h.flags && (type_is_bare(type) || type == FRAME_HELLO)))
+        return err_explain(why, ERR_PROTOCOL, "frame flags 0x%x are not known in a frame of type %u", h.flags, type);
     if (h.status != 0 && h.type != FRAME_RESPONSE)
         return err_explain(why, ERR_PROTOCOL, "status %u in a frame of type %u", h.status, type);
     if (h.message_size > LIMIT_FRAME_MESSAGE_BYTES)
@@ -116,6 +119,20 @@ static enum err header_decode(const uint8_t *at, size_t size_limit, struct frame
     return ERR_OK;
 }
 
+/* Takes the clock off the message. */
+static enum err split_clock(struct frame *f, struct err_text *why)
+{
+    if (!(f->header.flags & FRAME_HAS_CLOCK))
+        return ERR_OK;
+    size_t size = f->message.size >= 2 ? get_u16be(f->message.data) : SIZE_MAX;
+    if (size > FRAME_CLOCK_BYTES || size > f->message.size - 2)
+        return err_explain(why, ERR_PROTOCOL, "clock of %zu bytes in a message of %zu", size, f->message.size);
+    f->clock = slice_sub(f->message, 2, size);
+    f->message = slice_sub(f->message, 2 + size, f->message.size - 2 - size);
+    f->header.message_size = (uint32_t)f->message.size;
+    return ERR_OK;
+}
+
 enum err frame_parser_next(struct frame_parser *p, struct frame *ret, bool *ret_ready, struct err_text *why)
 {
     *ret_ready = false;
@@ -124,7 +141,9 @@ enum err frame_parser_next(struct frame_parser *p, struct frame *ret, bool *ret_
         return ERR_OK;
     const uint8_t *at = p->buffer.data + p->consumed;
     if (get_u32be(at) != FRAME_MAGIC)
-        return err_explain(why, ERR_PROTOCOL, "no frame: starts with 0x%08x", get_u32be(at));
+        return memcmp(at, "HTTP", 4) == 0
+                   ? err_explain(why, ERR_PROTOCOL, "that is a server of HTTP")
+                   : err_explain(why, ERR_PROTOCOL, "no frame: starts with 0x%08x", get_u32be(at));
     if (have < FRAME_HEADER_SIZE)
         return ERR_OK;
     struct frame_header header;
@@ -142,7 +161,9 @@ enum err frame_parser_next(struct frame_parser *p, struct frame *ret, bool *ret_
     }
     if (have < p->frame_size)
         return ERR_OK;
-    *ret = (struct frame){header, message, SLICE(message.data + message.size, header.payload_size)};
+    *ret = (struct frame){
+        .header = header, .message = message, .payload = SLICE(message.data + message.size, header.payload_size)};
+    TRY(split_clock(ret, why));
     p->consumed += p->frame_size;
     p->frame_size = 0;
     p->verified = false;
@@ -152,9 +173,9 @@ enum err frame_parser_next(struct frame_parser *p, struct frame *ret, bool *ret_
 
 bool frame_parser_take(struct frame_parser *p, const struct frame *f, struct bytes *ret)
 {
-    size_t size = FRAME_HEADER_SIZE + f->message.size + f->payload.size;
-    CHECK(p->frame_size == 0 && p->consumed >= size &&
-          f->message.data == p->buffer.data + p->consumed - size + FRAME_HEADER_SIZE);
+    size_t size = f->message.size + f->payload.size;
+    CHECK(p->frame_size == 0 && p->consumed >= FRAME_HEADER_SIZE + size &&
+          f->message.data == p->buffer.data + p->consumed - size);
     struct slice tail = SLICE(p->buffer.data + p->consumed, p->buffer.size - p->consumed);
     if (size < PARSER_TAKE_BYTES || tail.size > size)
         return false;

@@ -7,6 +7,9 @@
  *    5  u8  type            18  u16 status (enum err)   28  u32 checksum of bytes 0..27 and the message
  *    6  u16 flags
  *
+ * With the flag FRAME_HAS_CLOCK the message of a REQUEST, RESPONSE or ONEWAY begins with a u16 and so many bytes of a
+ * clock (trace.h), which the parser takes off.
+ *
  * The payload is not in the checksum: what travels there (blocks, raft entries) carries its own. Lengths are bounded by
  * LIMIT_FRAME_MESSAGE_BYTES and LIMIT_FRAME_PAYLOAD_BYTES before any memory is taken.
  *
@@ -21,12 +24,14 @@
 
 #define FRAME_HEADER_SIZE 32
 #define FRAME_VERSION 1
+#define FRAME_HAS_CLOCK 1u /* a flag */
+#define FRAME_CLOCK_BYTES 8192u
 
 enum frame_type { FRAME_HELLO = 1, FRAME_REQUEST, FRAME_RESPONSE, FRAME_ONEWAY, FRAME_CANCEL, FRAME_PING, FRAME_PONG };
 
 struct frame_header {
     enum frame_type type;
-    uint16_t flags; /* 0; unknown bits are refused */
+    uint16_t flags; /* FRAME_HAS_CLOCK; unknown bits are refused */
     uint64_t id;
     uint16_t method;
     uint16_t status; /* enum err, in RESPONSE; else 0 */
@@ -36,6 +41,7 @@ struct frame_header {
 struct frame {
     struct frame_header header;
     struct slice message, payload; /* borrowed from the parser until it is fed or asked again */
+    struct slice clock;            /* likewise; empty: none */
 };
 
 /* Writes the 32 bytes; the checksum covers `message`, whose size must be header->message_size. */

@@ -56,6 +56,7 @@ struct server_request {
     struct list_node node;
     struct bytes owned;
     size_t bytes;
+    int64_t begun_ns; /* only when somebody wants to know how long it takes */
     uint8_t body[];
 };
 
@@ -139,6 +140,8 @@ static void conn_hand_on(struct rpc_conn *c, const struct frame *frame)
         r->request.message.data = r->body;
         r->request.payload.data = r->body + frame->message.size;
     }
+    if (c->server->callbacks.on_reply)
+        r->begun_ns = clock_boot_ns();
     list_push_back(&c->requests, &r->node);
     c->request_count++;
     c->request_bytes += r->bytes;
@@ -332,6 +335,9 @@ static enum err server_bind(struct rpc_server *s, const char *host, uint16_t por
     snprintf(address.host, sizeof address.host, "%s", host);
     TRY(rpc_address_resolve(&address, &where, &size, why));
     int status = uv_tcp_bind(&s->listener, (struct sockaddr *)&where, 0);
+    /* A kernel without IPv6: all addresses have another name there. */
+    if (status == UV_EAFNOSUPPORT && strcmp(host, "::") == 0)
+        return server_bind(s, "0.0.0.0", port, why);
     if (status == 0)
         status = uv_listen((uv_stream_t *)&s->listener, SERVER_LISTEN_BACKLOG, on_connection);
     if (status == UV_EADDRINUSE)
@@ -409,6 +415,11 @@ void rpc_reply(struct rpc_request *request, enum err status, struct slice messag
     CHECK(message.size <= LIMIT_FRAME_MESSAGE_BYTES && (!payload || payload->size <= LIMIT_FRAME_PAYLOAD_BYTES));
     struct frame_header header = {
         .type = FRAME_RESPONSE, .id = request->id, .method = request->method, .status = (uint16_t)status};
+    if (request->conn && request->conn->server->callbacks.on_reply) {
+        const struct rpc_server_callbacks *callbacks = &request->conn->server->callbacks;
+        callbacks->on_reply(callbacks->context, request->method, status,
+                            clock_boot_ns() - server_request_of(request)->begun_ns);
+    }
     if (request->conn)
         rpc_stream_queue(&request->conn->stream, header, message, payload);
     else if (payload)

@@ -49,6 +49,9 @@ struct rpc_server_callbacks {
     void (*on_request)(void *context, struct rpc_request *request);
     /* NULL is allowed. Of a connection whose HELLO was accepted, once, after its last request was handed on. */
     void (*on_close)(void *context, uint64_t conn_tag);
+    /* NULL is allowed, and costs nothing. Of each request that is answered while its connection is there: how long it
+     * was with the handler. */
+    void (*on_reply)(void *context, unsigned method, enum err status, int64_t took_ns);
 };
 
 /* host "127.0.0.1", "::" etc. ERR_EXISTS_IN_USE when the port is taken; the text says which. Port 0 picks one. */

@@ -9,6 +9,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "rpc/loopback.h"
+#include "rpc/trace.h"
 
 #define STREAM_BUFFERS 64u /* gathered in one write */
 
@@ -66,6 +68,7 @@ static void stream_process(struct rpc_stream *s)
         enum err e = frame_parser_next(&s->parser, &frame, &ready, &why);
         if (e == ERR_OK && ready) {
             any = true;
+            rpc_trace_receive(&frame);
             e = s->callbacks->on_frame(s, &frame, &why);
         }
         if (e != ERR_OK) {
@@ -139,8 +142,10 @@ void rpc_stream_begin(struct rpc_stream *s)
     unsigned timeout_ms = RPC_USER_TIMEOUT_MS;
     uv_tcp_nodelay(&s->tcp, 1);
     uv_tcp_keepalive(&s->tcp, 1, RPC_KEEPALIVE_S);
-    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0)
+    if (uv_fileno((uv_handle_t *)&s->tcp, &fd) == 0) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+        rpc_loopback_tune(fd);
+    }
     if (!s->paused)
         CHECK(uv_read_start((uv_stream_t *)&s->tcp, on_room, on_read) == 0);
 }
@@ -231,9 +236,11 @@ static void stream_queue_copy(struct rpc_stream *s, struct slice plain)
 void rpc_stream_queue(struct rpc_stream *s, struct frame_header header, struct slice message, struct bytes *payload)
 {
     uint8_t head[FRAME_HEADER_SIZE];
-    header.message_size = (uint32_t)message.size;
     header.payload_size = payload ? (uint32_t)payload->size : 0;
     if (!s->closing && !s->broken) {
+        _cleanup_(bytes_free) struct bytes traced = {0};
+        message = rpc_trace_send(&header, message, &traced);
+        header.message_size = (uint32_t)message.size;
         frame_header_encode(&header, message, head);
         stream_queue_copy(s, SLICE(head, sizeof head));
         if (message.size > 0)
@@ -252,6 +259,8 @@ void rpc_stream_send(struct rpc_stream *s, struct frame_header header, struct sl
     if (s->closing || s->broken)
         return;
     uint8_t head[FRAME_HEADER_SIZE];
+    _cleanup_(bytes_free) struct bytes traced = {0};
+    message = rpc_trace_send(&header, message, &traced);
     header.message_size = (uint32_t)message.size;
     header.payload_size = (uint32_t)payload.size;
     frame_header_encode(&header, message, head);

@@ -30,29 +30,36 @@ def count_pytest(text):
     return (number.get("passed", 0), number.get("failed", 0) + number.get("error", 0) + number.get("errors", 0), number.get("skipped", 0))
 
 
-def build(preset):
-    return [["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset, "-j", JOBS]]
+def build(preset, *targets):
+    return [["cmake", "--preset", preset], ["cmake", "--build", "--preset", preset, "-j", JOBS, *(["--target", *targets] if targets else [])]]
 
 
 def stages(environment):
     asan = dict(environment, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1")
+    asan["LSAN_OPTIONS"] = f"suppressions={ROOT / 'tests' / 'lsan.supp'}:print_suppressions=0"
     suppressions = ROOT / "tests" / "tsan.supp"
     tsan = dict(environment, TSAN_OPTIONS=f"suppressions={suppressions}:halt_on_error=0:exitcode=66")
     system = dict(asan, SURF_BIN=str(ROOT / "build" / "asan" / "bin"), SURF_PATIENCE="3")
     yield "lint", [[PYTHON, "-m", "pytest", "tests/lint", "-q"]], environment, count_pytest
     yield "build release (gcc)", build("release"), environment, None
     yield "build asan (clang, ASan+UBSan)", build("asan"), environment, None
-    yield "build tsan (clang, TSan)", build("tsan"), environment, None
+    yield "build tsan (clang, TSan)", build("tsan", "threaded_tests"), environment, None
     yield "unit, model and fuzz smoke under ASan+UBSan", \
         [["ctest", "--test-dir", "build/asan", "--output-on-failure", "-j", JOBS, "-LE", "sim"]], asan, count_ctest
     yield "simulations under ASan+UBSan, some seeds", \
-        [["build/asan/test-bin/raft_sim", "--seeds", "1", "60"], ["build/asan/test-bin/sim", "--seeds", "1", "40"]], asan, None
+        [["build/asan/test-bin/raft_sim", "--seeds", "1", "60"], ["build/asan/test-bin/sim", "--seeds", "1", "40"],
+         ["build/asan/test-bin/gc_sim", "--seeds", "1", "200"]], asan, None
     yield "simulations: 1,000 seeds of whole metastores, and every planted bug must be found", \
         [["ctest", "--test-dir", "build/release", "--output-on-failure", "-j", JOBS, "-L", "sim"]], environment, count_ctest
     yield "threaded units under TSan", \
         [["ctest", "--test-dir", "build/tsan", "--output-on-failure", "-j", JOBS, "-L", "threads"]], tsan, count_ctest
+    release = dict(environment, SURF_BIN=str(ROOT / "build" / "release" / "bin"), SURF_PATIENCE="3")
+    yield "memory of real nodes, without sanitizers", \
+        [[PYTHON, "-m", "pytest", "tests/system/test_memory.py", "-q"]], release, count_pytest
+    yield "the page that nodes serve, in a browser", \
+        [["packaging/deps.sh", "browser"], [PYTHON, "-m", "pytest", "tests/system/test_page.py", "-q"]], release, count_pytest
     yield "system tests, real processes and mounts, ASan+UBSan", \
-        [[PYTHON, "-m", "pytest", "tests/system", "-q"]], system, count_pytest
+        [[PYTHON, "-m", "pytest", "tests/system", "-q", "-n", str(2 * int(JOBS) + 1), "--dist", "loadfile", "--durations=25"]], system, count_pytest
 
 
 def main():

@@ -1,8 +1,9 @@
 /* surf-bench-meta: how long the state takes for many files, what memory it needs for them, and how long an open takes.
  *
- *   surf-bench-meta [--files N] [--directory PATH]
- * Makes N files in directories of 1000, each with a commit of one extent, with a flush whenever a member would flush;
- * then opens the state anew, as a restart does. PATH (default: a fresh one below /tmp) is removed afterwards. */
+ *   surf-bench-meta [--files N] [--in-each N] [--directory PATH]
+ * Makes N files in directories of 1000 (or --in-each), each with a commit of one extent, with a flush whenever a member
+ * would flush; then opens the state anew, as a restart does, looks up files and lists pages of directories at random.
+ * PATH (default: a fresh one below /tmp) is removed afterwards. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,14 +14,15 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/prng.h"
+#include "bench/memory.h"
 #include "meta/meta.h"
 
-#define FILES_IN_DIRECTORY 1000u
 #define FLUSH_EVERY 100000u /* entries: about as often as a member cuts its log */
 
 struct state {
     struct meta *meta;
     uint64_t index, session, seq;
+    uint64_t files, in_each; /* of them in each directory */
     struct prng prng;
 };
 
@@ -28,19 +30,6 @@ static void fatal(const char *what, enum err e)
 {
     fprintf(stderr, "surf-bench-meta: %s: %s\n", what, err_message(e));
     exit(1);
-}
-
-static uint64_t memory_kib(const char *key)
-{
-    char line[128];
-    uint64_t kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, key, strlen(key)) == 0)
-            kib = strtoull(line + strlen(key), NULL, 10);
-    if (f)
-        fclose(f);
-    return kib;
 }
 
 static void report(const char *what, int64_t since_ns, uint64_t count)
@@ -95,13 +84,13 @@ static void begin(struct state *s)
     s->session = apply(s, open).session;
 }
 
-static void make_files(struct state *s, uint64_t files)
+static void make_files(struct state *s)
 {
     uint64_t directory = 0;
     char name[32];
-    for (uint64_t i = 0; i < files; i++) {
-        if (i % FILES_IN_DIRECTORY == 0) {
-            snprintf(name, sizeof name, "directory-%06" PRIu64, i / FILES_IN_DIRECTORY);
+    for (uint64_t i = 0; i < s->files; i++) {
+        if (i % s->in_each == 0) {
+            snprintf(name, sizeof name, "directory-%06" PRIu64, i / s->in_each);
             directory = make(s, META_MKDIR, META_ROOT_INO, name, 0755);
         }
         snprintf(name, sizeof name, "file-%09" PRIu64, i);
@@ -115,24 +104,50 @@ static void make_files(struct state *s, uint64_t files)
     }
 }
 
-static void look_up(struct state *s, uint64_t files, uint64_t count)
+static void must_query(struct state *s, const struct meta_query *q, struct arena *arena, struct meta_query_reply *ret)
+{
+    enum err e = meta_query(s->meta, q, arena, ret);
+    if (e != ERR_OK || ret->status != ERR_OK)
+        fatal("a query", e != ERR_OK ? e : ret->status);
+}
+
+/* The directory of a file that is drawn. */
+static uint64_t draw(struct state *s, struct arena *arena, uint64_t *ret_file)
+{
+    char name[32];
+    struct meta_query_reply r;
+    *ret_file = prng_below(&s->prng, s->files);
+    snprintf(name, sizeof name, "directory-%06" PRIu64, *ret_file / s->in_each);
+    struct meta_query q = {.op = META_QUERY_LOOKUP, .ino = META_ROOT_INO, .name = slice_str(name)};
+    arena_reset(arena);
+    must_query(s, &q, arena, &r);
+    return r.attr.ino;
+}
+
+static void look_up(struct state *s, uint64_t count)
 {
     struct arena arena = {0};
     for (uint64_t i = 0; i < count; i++) {
         char name[32];
         struct meta_query_reply r;
-        uint64_t file = prng_below(&s->prng, files);
-        snprintf(name, sizeof name, "directory-%06" PRIu64, file / FILES_IN_DIRECTORY);
-        struct meta_query q = {.op = META_QUERY_LOOKUP, .ino = META_ROOT_INO, .name = slice_str(name)};
-        arena_reset(&arena);
-        enum err e = meta_query(s->meta, &q, &arena, &r);
-        if (e == ERR_OK && r.status == ERR_OK) {
-            snprintf(name, sizeof name, "file-%09" PRIu64, file);
-            q = (struct meta_query){.op = META_QUERY_LOOKUP, .ino = r.attr.ino, .name = slice_str(name)};
-            e = meta_query(s->meta, &q, &arena, &r);
-        }
-        if (e != ERR_OK || r.status != ERR_OK)
-            fatal("a lookup", e != ERR_OK ? e : r.status);
+        uint64_t file, directory = draw(s, &arena, &file);
+        snprintf(name, sizeof name, "file-%09" PRIu64, file);
+        struct meta_query q = {.op = META_QUERY_LOOKUP, .ino = directory, .name = slice_str(name)};
+        must_query(s, &q, &arena, &r);
+    }
+    arena_free(&arena);
+}
+
+/* Pages with attributes, each from somewhere in a directory. */
+static void list(struct state *s, uint64_t pages)
+{
+    struct arena arena = {0};
+    for (uint64_t i = 0; i < pages; i++) {
+        struct meta_query_reply r;
+        uint64_t file, directory = draw(s, &arena, &file);
+        struct meta_query q = {
+            .op = META_QUERY_READDIR, .ino = directory, .cookie = prng_next(&s->prng) >> 1, .with_attr = true};
+        must_query(s, &q, &arena, &r);
     }
     arena_free(&arena);
 }
@@ -155,14 +170,14 @@ static void copy(struct state *s, const char *path)
     arena_free(&arena);
 }
 
-static void run(const char *path, uint64_t files)
+static void run(const char *path, uint64_t files, uint64_t in_each)
 {
-    struct state s = {0};
+    struct state s = {.files = files, .in_each = in_each};
     prng_seed(&s.prng, 1);
     must_open(&s, path);
     begin(&s);
     int64_t since = clock_boot_ns();
-    make_files(&s, files);
+    make_files(&s);
     report("make", since, files);
     since = clock_boot_ns();
     if (meta_flush(s.meta, true) != ERR_OK)
@@ -178,8 +193,11 @@ static void run(const char *path, uint64_t files)
     if (meta_applied_index(s.meta) != s.index)
         fatal("the applied index", ERR_CORRUPT);
     since = clock_boot_ns();
-    look_up(&s, files, 100000);
+    look_up(&s, 100000);
     report("look up", since, 100000);
+    since = clock_boot_ns();
+    list(&s, 1000);
+    report("page", since, 1000);
     copy(&s, path);
     meta_close(s.meta);
 }
@@ -187,21 +205,24 @@ static void run(const char *path, uint64_t files)
 int main(int argc, char **argv)
 {
     char path[256] = "/tmp/surf-bench-meta-XXXXXX", command[300];
-    uint64_t files = 1000000;
+    uint64_t files = 1000000, in_each = 1000;
     bool own = true;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 < argc && strcmp(argv[i], "--files") == 0)
             files = strtoull(argv[i + 1], NULL, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--in-each") == 0)
+            in_each = strtoull(argv[i + 1], NULL, 10);
         else if (i + 1 < argc && strcmp(argv[i], "--directory") == 0)
             own = snprintf(path, sizeof path, "%s", argv[i + 1]) < 0;
         else
             files = 0;
     }
-    if (files == 0)
-        return fprintf(stderr, "usage: surf-bench-meta [--files N] [--directory PATH]\n"), 64;
+    if (files == 0 || in_each == 0)
+        return fprintf(stderr, "usage: surf-bench-meta [--files N] [--in-each N] [--directory PATH]\n"), 64;
     if (own ? !mkdtemp(path) : mkdir(path, 0700) != 0)
         fatal(path, ERR_EXIST);
-    run(path, files);
+    run(path, files, in_each);
     snprintf(command, sizeof command, "rm -r '%s'", path);
     return system(command) == 0 ? 0 : 1;
 }

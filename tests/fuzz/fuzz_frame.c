@@ -28,14 +28,18 @@ static void make_checksums_right(uint8_t *data, size_t size)
 static size_t check_frame(const struct frame *f, struct slice input, size_t at)
 {
     uint8_t header[FRAME_HEADER_SIZE];
-    size_t size = FRAME_HEADER_SIZE + f->message.size + f->payload.size;
+    size_t before = f->header.flags & FRAME_HAS_CLOCK ? sizeof(uint16_t) + f->clock.size : 0; /* the message */
+    size_t size = FRAME_HEADER_SIZE + before + f->message.size + f->payload.size;
+    struct frame_header whole = f->header;
+    whole.message_size += (uint32_t)before;
+    CHECK(f->clock.size <= FRAME_CLOCK_BYTES);
     CHECK(f->message.size == f->header.message_size && f->message.size <= LIMIT_FRAME_MESSAGE_BYTES);
     CHECK(f->payload.size == f->header.payload_size && f->payload.size <= LIMIT_FRAME_PAYLOAD_BYTES);
     CHECK(size <= input.size - at);
-    frame_header_encode(&f->header, f->message, header);
+    frame_header_encode(&whole, slice_sub(input, at + FRAME_HEADER_SIZE, whole.message_size), header);
     CHECK(memcmp(header, input.data + at, FRAME_HEADER_SIZE) == 0);
-    CHECK(slice_equal(f->message, slice_sub(input, at + FRAME_HEADER_SIZE, f->message.size)));
-    CHECK(slice_equal(f->payload, slice_sub(input, at + FRAME_HEADER_SIZE + f->message.size, f->payload.size)));
+    CHECK(slice_equal(f->message, slice_sub(input, at + FRAME_HEADER_SIZE + before, f->message.size)));
+    CHECK(slice_equal(f->payload, slice_sub(input, at + size - f->payload.size, f->payload.size)));
     return at + size;
 }
 

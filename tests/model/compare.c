@@ -42,6 +42,8 @@ bool compare_attr(const struct meta_attr *a, const struct model_inode *i, struct
         return differ(why, a->ino, "rdev", a->rdev, i->rdev);
     if (a->size != size)
         return differ(why, a->ino, "size", a->size, size);
+    if (a->xattrs != model_xattrs_count(&i->xattrs))
+        return differ(why, a->ino, "xattrs", a->xattrs, model_xattrs_count(&i->xattrs));
     if (a->version != i->version)
         return differ(why, a->ino, "version", a->version, i->version);
     if (a->atime_ns != i->atime)
@@ -120,20 +122,6 @@ static bool compare_lookups(struct meta *meta, const struct model *model, const 
     return true;
 }
 
-static bool compare_open(struct meta *meta, const struct model_inode *i, const uint64_t *sessions, struct arena *a,
-                         struct err_text *why)
-{
-    for (unsigned s = 0; s < MODEL_SESSIONS; s++) {
-        struct meta_query query = {.op = META_QUERY_OPEN, .ino = i->ino, .session = sessions[s]};
-        struct meta_query_reply reply;
-        CHECK(meta_query(meta, &query, a, &reply) == ERR_OK);
-        enum err expected = i->nlink > 0 || i->held[s] ? ERR_OK : ERR_STALE;
-        if (reply.status != expected)
-            return differ(why, i->ino, "open's status", reply.status, expected);
-    }
-    return true;
-}
-
 static bool compare_directory(struct meta *meta, const struct model *model, const struct model_inode *i,
                               struct arena *a, struct err_text *why)
 {
@@ -167,8 +155,23 @@ static bool compare_directory(struct meta *meta, const struct model *model, cons
     return true;
 }
 
-bool compare_trees(struct meta *meta, const struct model *model, const uint64_t sessions[MODEL_SESSIONS],
-                   struct err_text *why)
+static bool compare_xattrs(struct meta *meta, const struct model_inode *i, struct arena *a, struct err_text *why)
+{
+    for (unsigned n = 0; n < MODEL_XATTRS; n++) {
+        const struct model_xattr *x = &i->xattrs.list[n];
+        struct meta_query query = {.op = META_QUERY_GETXATTR, .ino = i->ino, .name = slice_str(model_xattr_names[n])};
+        struct meta_query_reply reply;
+        CHECK(meta_query(meta, &query, a, &reply) == ERR_OK);
+        enum err expected = x->there ? ERR_OK : ERR_NODATA;
+        if (reply.status != expected)
+            return differ(why, i->ino, model_xattr_names[n], reply.status, expected);
+        if (x->there && !slice_equal(reply.xattr, SLICE(x->value, x->size)))
+            return differ(why, i->ino, model_xattr_names[n], reply.xattr.size, x->size);
+    }
+    return true;
+}
+
+bool compare_trees(struct meta *meta, const struct model *model, struct err_text *why)
 {
     struct arena a = {0};
     uint64_t inodes = 0;
@@ -189,7 +192,7 @@ bool compare_trees(struct meta *meta, const struct model *model, const uint64_t 
             same = compare_directory(meta, model, i, &a, why);
         if (same && S_ISREG(i->mode))
             same = compare_contents(meta, i, &a, why);
-        same = same && compare_lookups(meta, model, i, &a, why) && compare_open(meta, i, sessions, &a, why);
+        same = same && compare_lookups(meta, model, i, &a, why) && compare_xattrs(meta, i, &a, why);
         arena_reset(&a);
     }
     struct meta_query query = {.op = META_QUERY_STATFS};

@@ -6,7 +6,6 @@
 
 /* True when they are the same; else what differs, in why. */
 bool compare_attr(const struct meta_attr *attr, const struct model_inode *inode, struct err_text *why);
-bool compare_trees(struct meta *meta, const struct model *model, const uint64_t sessions[MODEL_SESSIONS],
-                   struct err_text *why);
+bool compare_trees(struct meta *meta, const struct model *model, struct err_text *why);
 /* After all reaping: every block is counted as often as extents name it. */
 bool compare_counts(struct meta *meta, const struct model *model, struct err_text *why);

@@ -15,9 +15,12 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "tests/model/compare.h"
+#include "tests/model/inlined.h"
+#include "tests/model/rewrites.h"
 
 #define CHECK_EVERY 250u
 #define OPEN_MAX_HINTS 4u
+#define READS_MAX 4u
 #define ALIGNED_BLOCKS 2u
 #define PAST_MAX 32u /* requests of a session that may be repeated */
 
@@ -27,7 +30,10 @@ struct step {
     unsigned session;
     char name[1], new_name[1], target[40];
     uint64_t inos[OPEN_MAX_HINTS];
-    struct meta_extent extents[4];
+    struct meta_read reads[READS_MAX];
+    struct meta_extent extents[4], rewritten[REWRITE_EXTENTS_MAX];
+    uint8_t value[MODEL_VALUE_BYTES];
+    struct inlined_choice inlined;
     bool retry;
 };
 
@@ -77,6 +83,27 @@ static unsigned any_hints(const struct run *r, struct prng *p, uint64_t *to)
     return count;
 }
 
+static int64_t ctime_of(const struct run *r, uint64_t ino)
+{
+    unsigned i = model_find(&r->model, ino);
+    return i ? r->model.inodes[i].ctime : 0;
+}
+
+/* One of them may be there twice, or be gone. */
+static void choose_reads(const struct run *r, struct prng *p, struct step *s)
+{
+    s->command.reads.count = 1 + (unsigned)prng_below(p, READS_MAX);
+    s->command.reads.list = s->reads;
+    for (unsigned i = 0; i < s->command.reads.count; i++) {
+        uint64_t ino = any_inode(r, p, false);
+        s->reads[i] = (struct meta_read){
+            .ino = ino,
+            .ns = (int64_t)prng_below(p, prng_below(p, 3) ? 1000 : UINT64_C(200000000000000)),
+            .ctime_ns = prng_below(p, 5) ? ctime_of(r, ino) : (int64_t)prng_below(p, 1000),
+        };
+    }
+}
+
 /* Bytes of the first few blocks go where they belong, and often from one round offset to another: so that extents
  * continue one another, and some bytes are written again just as they were. */
 static void choose_block(struct run *r, struct prng *p, struct meta_extent *e)
@@ -116,6 +143,17 @@ static void choose_extents(struct run *r, struct prng *p, struct step *s, uint64
     c->commit.size_at_least = prng_below(p, 4) == 0 ? prng_below(p, MODEL_BYTES) : at > MODEL_BYTES ? MODEL_BYTES : at;
 }
 
+/* As a hole is punched: one that may be as long as the file. */
+static void choose_hole(struct prng *p, struct step *s)
+{
+    struct meta_command *c = &s->command;
+    uint64_t from = prng_below(p, MODEL_BYTES);
+    s->extents[0] = (struct meta_extent){.file_offset = from, .length = 1 + prng_below(p, MODEL_BYTES - from)};
+    c->commit.extents = s->extents;
+    c->commit.extent_count = 1;
+    c->commit.append = false;
+}
+
 /* Half of the contents go to one file, so that there is something to overwrite. */
 static uint64_t any_file(const struct run *r, struct prng *p)
 {
@@ -134,14 +172,27 @@ static bool is_crowded(const struct model *m)
     return used > MODEL_INODES * 3 / 4;
 }
 
+static void choose_xattr(struct run *r, struct prng *p, struct step *s)
+{
+    struct meta_command *c = &s->command;
+    unsigned attribute = (unsigned)prng_below(p, MODEL_XATTRS);
+    c->xattr.ino = any_inode(r, p, prng_below(p, 2));
+    c->xattr.name = slice_str(model_xattr_names[attribute]);
+    if (c->op == META_REMOVEXATTR)
+        return;
+    c->xattr.value = SLICE(s->value, model_xattr_value(attribute, prng_next(p), s->value));
+    c->xattr.flags = prng_below(p, 3) ? 0 : (uint32_t)prng_below(p, 8);
+}
+
 static void choose(struct run *r, struct prng *p, struct step *s)
 {
     static const struct {
         enum meta_op op;
         unsigned weight;
-    } table[] = {{META_CREATE, 14}, {META_MKDIR, 8}, {META_MKNOD, 2},      {META_SYMLINK, 2}, {META_LINK, 6},
-                 {META_UNLINK, 10}, {META_RMDIR, 5}, {META_RENAME, 18},    {META_COMMIT, 22}, {META_SETATTR, 8},
-                 {META_RELEASE, 3}, {META_REAP, 4},  {META_SESSION_END, 1}};
+    } table[] = {{META_CREATE, 14}, {META_MKDIR, 8}, {META_MKNOD, 2},       {META_SYMLINK, 2},   {META_LINK, 6},
+                 {META_UNLINK, 10}, {META_RMDIR, 5}, {META_RENAME, 18},     {META_COMMIT, 22},   {META_SETATTR, 8},
+                 {META_RELEASE, 3}, {META_REAP, 4},  {META_SESSION_END, 1}, {META_SETXATTR, 12}, {META_REMOVEXATTR, 3},
+                 {META_CLONE, 12},  {META_MOVED, 8}, {META_READS, 4},       {META_REWRITE, 12}};
     unsigned total = 0, pick;
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
         total += table[i].weight;
@@ -167,6 +218,7 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         c->make.uid = (uint32_t)prng_below(p, 3);
         c->make.gid = (uint32_t)prng_below(p, 3);
         c->make.rdev = (uint32_t)prng_below(p, 100);
+        c->make.umask = (uint32_t)prng_below(p, 0777 + 1);
         c->make.exclusive = prng_below(p, 2);
         memset(s->target, 't', sizeof s->target);
         c->make.target = SLICE(s->target, 1 + prng_below(p, sizeof s->target));
@@ -180,9 +232,10 @@ static void choose(struct run *r, struct prng *p, struct step *s)
     case META_RMDIR:
         c->unlink.parent = any_inode(r, p, true);
         c->unlink.name = any_name(p, s->name);
-        c->unlink.open_count = any_hints(r, p, s->inos);
-        c->unlink.open_inos = s->inos;
-        c->unlink.open_unknown = prng_below(p, 10) == 0;
+        if (c->op == META_UNLINK && prng_below(p, 4) == 0) {
+            c->unlink.expected_ino = any_file(r, p);
+            c->unlink.expected_version = r->model.inodes[model_find(&r->model, c->unlink.expected_ino)].version;
+        }
         break;
     case META_RENAME:
         c->rename.parent = any_inode(r, p, true);
@@ -190,8 +243,6 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         c->rename.name = any_name(p, s->name);
         c->rename.new_name = any_name(p, s->new_name);
         c->rename.flags = (uint32_t)prng_below(p, 3);
-        c->rename.open_count = any_hints(r, p, s->inos);
-        c->rename.open_inos = s->inos;
         break;
     case META_COMMIT: {
         c->commit.ino = any_file(r, p);
@@ -201,19 +252,56 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         unsigned i = model_find(&r->model, c->commit.ino);
         uint64_t size = i ? r->model.inodes[i].size : 0;
         c->commit.has_mtime = prng_below(p, 2);
-        c->commit.mtime_ns = (int64_t)prng_below(p, 1000);
-        choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 0) : MODEL_BYTES);
+        c->commit.kill_set_id = prng_below(p, 2);
+        c->commit.mtime_ns = prng_below(p, 2) ? r->time_ns - (int64_t)prng_below(p, 5) : (int64_t)prng_below(p, 1000);
+        if (prng_below(p, 8) == 0)
+            choose_hole(p, s);
+        else
+            choose_extents(r, p, s, c->commit.append ? (size < MODEL_BYTES - 900 ? 900 : 0) : MODEL_BYTES);
+        if (prng_below(p, 3) == 0)
+            inlined_choose(p, &s->inlined, c);
         break;
     }
+    case META_MOVED:
+        inlined_choose_moved(&r->model, p, &s->inlined, c);
+        break;
+    case META_REWRITE:
+        rewrite_choose(r->meta, p, any_file(r, p), (uint32_t)(1 + ALIGNED_BLOCKS + r->blocks++), s->rewritten, c);
+        break;
+    case META_CLONE:
+        c->clone.source = any_file(r, p);
+        c->clone.ino = prng_below(p, 4) ? any_file(r, p) : c->clone.source;
+        c->clone.length = 1 + prng_below(p, prng_below(p, 2) ? 200 : MODEL_BYTES);
+        c->clone.source_offset = prng_below(p, MODEL_BYTES - c->clone.length + 1);
+        c->clone.offset = prng_below(p, MODEL_BYTES - c->clone.length + 1);
+        c->clone.has_expected_version = prng_below(p, 10) == 0;
+        c->clone.expected_version = prng_below(p, 5);
+        c->clone.kill_set_id = prng_below(p, 2);
+        if (prng_below(p, 4) == 0) {
+            const struct model_inode *i = &r->model.inodes[model_find(&r->model, c->clone.ino)];
+            c->clone.take = c->clone.has_expected_version = true;
+            c->clone.source_offset = c->clone.offset = 0;
+            c->clone.length = META_SIZE_MAX;
+            c->clone.expected_version = i->version + (prng_below(p, 8) == 0);
+            c->clone.version = i->version + prng_below(p, 3);
+        }
+        break;
     case META_SETATTR:
         c->setattr.ino = any_file(r, p);
-        c->setattr.mask = (uint32_t)prng_below(p, 256);
-        c->setattr.atime_ns = (int64_t)prng_below(p, 1000);
+        c->setattr.mask = META_SET_READ;
+        if (prng_below(p, 6))
+            c->setattr.mask = (uint32_t)prng_below(p, 256) | (prng_below(p, 2) ? META_KILL_SET_ID : 0) |
+                              (prng_below(p, 4) ? 0 : META_KILL_SET_GID);
+        c->setattr.atime_ns = (int64_t)prng_below(p, prng_below(p, 3) ? 1000 : UINT64_C(200000000000000));
         c->setattr.mtime_ns = (int64_t)prng_below(p, 1000);
+        c->setattr.ctime_ns = prng_below(p, 5) ? ctime_of(r, c->setattr.ino) : (int64_t)prng_below(p, 1000);
         c->setattr.size = prng_below(p, 3) == 0 ? 0 : prng_below(p, MODEL_BYTES);
         c->setattr.mode = (uint32_t)prng_below(p, 07777 + 1);
         c->setattr.uid = (uint32_t)prng_below(p, 3);
         c->setattr.gid = (uint32_t)prng_below(p, 3);
+        break;
+    case META_READS:
+        choose_reads(r, p, s);
         break;
     case META_RELEASE:
         c->release.count = any_hints(r, p, s->inos);
@@ -221,6 +309,10 @@ static void choose(struct run *r, struct prng *p, struct step *s)
         break;
     case META_SESSION_END:
         c->session_end.session = r->sessions[s->session];
+        break;
+    case META_SETXATTR:
+    case META_REMOVEXATTR:
+        choose_xattr(r, p, s);
         break;
     default:
         break;
@@ -267,7 +359,7 @@ static bool same_attr(const struct meta_attr *a, const struct meta_attr *b)
     return a->ino == b->ino && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink &&
            a->rdev == b->rdev && a->size == b->size && a->allocated == b->allocated && a->atime_ns == b->atime_ns &&
            a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns && a->btime_ns == b->btime_ns &&
-           a->version == b->version && a->content_id == b->content_id;
+           a->version == b->version && a->content_id == b->content_id && a->xattrs == b->xattrs;
 }
 
 static bool same_reply(const struct meta_reply *a, const struct meta_reply *b)
@@ -297,15 +389,26 @@ static void own_arrays(struct step *s)
     case META_UNLINK:
     case META_RMDIR:
         c->unlink.name.data = (const uint8_t *)s->name;
-        c->unlink.open_inos = s->inos;
         break;
     case META_RENAME:
         c->rename.name.data = (const uint8_t *)s->name;
         c->rename.new_name.data = (const uint8_t *)s->new_name;
-        c->rename.open_inos = s->inos;
         break;
     case META_COMMIT:
         c->commit.extents = s->extents;
+        inlined_own(&s->inlined, c);
+        break;
+    case META_MOVED:
+        c->moved.blocks = s->inlined.moved;
+        break;
+    case META_READS:
+        c->reads.list = s->reads;
+        break;
+    case META_REWRITE:
+        c->rewrite.extents = s->rewritten;
+        break;
+    case META_SETXATTR:
+        c->xattr.value.data = s->value;
         break;
     case META_RELEASE:
         c->release.inos = s->inos;
@@ -358,6 +461,11 @@ static bool check_reply(struct run *r, const struct step *s, const struct meta_r
         (void)err_explain(&r->why, ERR_CORRUPT, "status %s, must be %s", err_name(reply->status), err_name(o->status));
         return false;
     }
+    if (reply->set != o->set) {
+        (void)err_explain(&r->why, ERR_CORRUPT, "set %#llx, must be %#llx", (unsigned long long)reply->set,
+                          (unsigned long long)o->set);
+        return false;
+    }
     if (reply->status != ERR_OK || !o->inode)
         return true;
     if (reply->orphaned != o->orphaned || reply->existed != o->existed) {
@@ -383,7 +491,8 @@ static bool run_step(struct run *r, uint64_t seed, unsigned number)
     if (prng_below(&p, 15) == 0 && !repeat(r, &p, s.session))
         return false;
     bool ends = s.command.op == META_SESSION_END;
-    if (!ends) {
+    bool of_session = !ends && s.command.op != META_RELEASE;
+    if (of_session) {
         s.command.session = r->sessions[s.session];
         s.command.seq = ++r->seqs[s.session];
         s.command.acked = r->acked[s.session];
@@ -398,14 +507,14 @@ static bool run_step(struct run *r, uint64_t seed, unsigned number)
         printf("%u: %s\n", number, text);
     }
     struct meta_reply reply = apply(r, &s.command);
-    struct model_outcome o = model_apply(&r->model, &s.command, s.session, reply.has_attr ? reply.attr.ino : 0);
+    struct model_outcome o = model_apply(&r->model, &s.command, reply.has_attr ? reply.attr.ino : 0);
     if (!check_reply(r, &s, &reply, &o))
         return false;
     if (ends)
         open_session(r, s.session);
-    else
+    if (of_session)
         remember(r, &s, &reply);
-    if (s.retry && !ends) {
+    if (s.retry && of_session) {
         struct meta_reply again = apply(r, &s.command);
         if (!same_reply(&reply, &again)) {
             (void)err_explain(&r->why, ERR_CORRUPT, "a retry got %s, the first answer was %s", err_name(again.status),
@@ -438,11 +547,11 @@ static bool run_all(uint64_t seed, const unsigned *steps, unsigned count, bool v
     for (; at < count && ok; at++) {
         ok = run_step(&r, seed, steps[at]);
         if (ok && (at % CHECK_EVERY == CHECK_EVERY - 1 || at + 1 == count))
-            ok = compare_trees(r.meta, &r.model, r.sessions, &r.why);
+            ok = compare_trees(r.meta, &r.model, &r.why) && inlined_compare(r.meta, &r.model, &r.why);
     }
     while (ok && reap(&r))
         ;
-    ok = ok && compare_trees(r.meta, &r.model, r.sessions, &r.why) && compare_counts(r.meta, &r.model, &r.why);
+    ok = ok && compare_trees(r.meta, &r.model, &r.why) && compare_counts(r.meta, &r.model, &r.why);
     *why = r.why;
     *ret_at = at;
     meta_close(r.meta);

@@ -1,4 +1,5 @@
-#include "tests/model/model.h"
+#include "tests/model/inlined.h"
+#include "tests/model/rewrites.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -48,19 +49,8 @@ static unsigned count_entries(const struct model_inode *i)
 
 static void remove_if_free(struct model_inode *i)
 {
-    bool held = false;
-    for (unsigned s = 0; s < MODEL_SESSIONS; s++)
-        held = held || i->held[s];
-    if (i->nlink == 0 && !held)
+    if (i->nlink == 0 && !i->orphan)
         i->used = false;
-}
-
-static bool wants_open(const uint64_t *inos, unsigned count, bool unknown, uint64_t ino)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (inos[i] == ino)
-            return true;
-    return unknown;
 }
 
 static void modified(struct model *m, unsigned directory)
@@ -68,14 +58,12 @@ static void modified(struct model *m, unsigned directory)
     m->inodes[directory].mtime = m->inodes[directory].ctime = m->now;
 }
 
-static bool drop_link(const struct model *m, struct model_inode *i, const uint64_t *inos, unsigned count, bool unknown,
-                      unsigned session)
+static bool drop_link(const struct model *m, struct model_inode *i)
 {
     i->nlink--;
     i->ctime = m->now;
-    if (i->nlink == 0)
-        i->held[session] = wants_open(inos, count, unknown, i->ino);
-    return i->nlink == 0 && i->held[session];
+    i->orphan = i->nlink == 0 && S_ISREG(i->mode);
+    return i->orphan;
 }
 
 static unsigned make(struct model *m, uint64_t ino, uint32_t mode)
@@ -136,8 +124,11 @@ static struct model_outcome apply_make(struct model *m, const struct meta_comman
                                     : c->make.mode & S_IFMT;
     if (c->op == META_SYMLINK)
         mode = S_IFLNK | 0777;
+    struct model_xattrs inherited = {0};
+    model_xattrs_inherit(&m->inodes[parent].xattrs, c->make.umask, &inherited, &mode);
     unsigned i = make(m, new_ino, mode);
     struct model_inode *child = &m->inodes[i], *p = &m->inodes[parent];
+    child->xattrs = inherited;
     child->uid = c->make.uid;
     child->gid = p->mode & S_ISGID ? p->gid : c->make.gid;
     if (S_ISDIR(mode)) {
@@ -174,7 +165,7 @@ static struct model_outcome apply_link(struct model *m, const struct meta_comman
     return done(m, i);
 }
 
-static struct model_outcome apply_unlink(struct model *m, const struct meta_command *c, unsigned session)
+static struct model_outcome apply_unlink(struct model *m, const struct meta_command *c)
 {
     DIRECTORY(parent, c->unlink.parent);
     unsigned *entry = &m->inodes[parent].entries[model_name(c->unlink.name)];
@@ -183,6 +174,9 @@ static struct model_outcome apply_unlink(struct model *m, const struct meta_comm
     unsigned i = *entry;
     struct model_inode *child = &m->inodes[i];
     bool orphaned = false;
+    uint64_t expected = c->op == META_UNLINK && !is_directory(child) ? c->unlink.expected_ino : 0;
+    if (expected && (child->ino != expected || child->version != c->unlink.expected_version))
+        FAIL(ERR_VERSION);
     if (c->op == META_RMDIR) {
         if (!is_directory(child))
             FAIL(ERR_NOTDIR);
@@ -194,7 +188,7 @@ static struct model_outcome apply_unlink(struct model *m, const struct meta_comm
     } else {
         if (is_directory(child))
             FAIL(ERR_ISDIR);
-        orphaned = drop_link(m, child, c->unlink.open_inos, c->unlink.open_count, c->unlink.open_unknown, session);
+        orphaned = drop_link(m, child);
     }
     *entry = 0;
     modified(m, parent);
@@ -212,7 +206,7 @@ static bool is_above(const struct model *m, unsigned directory, unsigned below)
     return directory == 1;
 }
 
-static struct model_outcome apply_rename(struct model *m, const struct meta_command *c, unsigned session)
+static struct model_outcome apply_rename(struct model *m, const struct meta_command *c)
 {
     DIRECTORY(from, c->rename.parent);
     DIRECTORY(to, c->rename.new_parent);
@@ -245,8 +239,7 @@ static struct model_outcome apply_rename(struct model *m, const struct meta_comm
             replaced->nlink = 0;
             m->inodes[to].nlink--;
         } else {
-            orphaned =
-                drop_link(m, replaced, c->rename.open_inos, c->rename.open_count, c->rename.open_unknown, session);
+            orphaned = drop_link(m, replaced);
         }
         remove_if_free(replaced);
     }
@@ -273,6 +266,28 @@ static struct model_outcome apply_rename(struct model *m, const struct meta_comm
     return o;
 }
 
+static bool was_read(struct model_inode *n, int64_t now, int64_t ctime)
+{
+    int64_t day = INT64_C(86400000000000);
+    bool due =
+        ctime == n->ctime && now > n->atime && (n->atime <= n->mtime || n->atime <= n->ctime || n->atime + day <= now);
+    if (due)
+        n->atime = now;
+    return due;
+}
+
+static struct model_outcome apply_reads(struct model *m, const struct meta_command *c)
+{
+    struct model_outcome o = {.status = ERR_OK};
+    for (unsigned n = 0; n < c->reads.count; n++) {
+        const struct meta_read *x = &c->reads.list[n];
+        unsigned i = model_find(m, x->ino);
+        if (i && was_read(&m->inodes[i], x->ns, x->ctime_ns))
+            o.set |= UINT64_C(1) << n;
+    }
+    return o;
+}
+
 static struct model_outcome apply_setattr(struct model *m, const struct meta_command *c)
 {
     unsigned i = model_find(m, c->setattr.ino);
@@ -280,6 +295,10 @@ static struct model_outcome apply_setattr(struct model *m, const struct meta_com
         FAIL(ERR_STALE);
     struct model_inode *n = &m->inodes[i];
     uint32_t mask = c->setattr.mask;
+    if (mask & META_SET_READ) {
+        was_read(n, c->setattr.atime_ns, c->setattr.ctime_ns);
+        return done(m, i);
+    }
     if (mask & META_SET_SIZE) {
         if (S_ISDIR(n->mode))
             FAIL(ERR_ISDIR);
@@ -290,7 +309,13 @@ static struct model_outcome apply_setattr(struct model *m, const struct meta_com
         n->size = c->setattr.size;
         n->version++;
         n->mtime = m->now;
+        if (mask & META_KILL_SET_ID)
+            model_kill_set_id(&n->mode);
     }
+    if (mask & (META_SET_SIZE | META_SET_UID | META_SET_GID))
+        model_xattrs_kill_capability(&n->xattrs);
+    if ((mask & META_KILL_SET_GID) && S_ISREG(n->mode))
+        n->mode &= ~(uint32_t)S_ISGID;
     n->ctime = m->now;
     if (mask & (META_SET_ATIME | META_SET_ATIME_NOW))
         n->atime = mask & META_SET_ATIME_NOW ? m->now : c->setattr.atime_ns;
@@ -303,7 +328,9 @@ static struct model_outcome apply_setattr(struct model *m, const struct meta_com
     if (mask & META_SET_MODE)
         n->mode = (n->mode & S_IFMT) | (c->setattr.mode & 07777);
     else if ((mask & (META_SET_UID | META_SET_GID)) && !S_ISDIR(n->mode))
-        n->mode &= ~(uint32_t)(S_ISUID | ((n->mode & S_IXGRP) ? S_ISGID : 0));
+        model_kill_set_id(&n->mode);
+    if (mask & META_SET_MODE)
+        model_xattrs_chmod(&n->xattrs, n->mode);
     return done(m, i);
 }
 
@@ -329,28 +356,100 @@ static struct model_outcome apply_commit(struct model *m, const struct meta_comm
     if (size > n->size)
         n->size = size;
     n->version++;
-    n->ctime = m->now;
+    for (unsigned b = 0; b < c->commit.inlined_count; b++)
+        m->inlined[c->commit.inlined[b].data[0]] = (struct model_inlined){true, n->ino, n->version};
     n->mtime = c->commit.has_mtime ? c->commit.mtime_ns : m->now;
+    n->ctime = n->mtime > n->ctime && n->mtime < m->now ? n->mtime : m->now;
+    model_xattrs_kill_capability(&n->xattrs);
+    if (c->commit.kill_set_id)
+        model_kill_set_id(&n->mode);
     return done(m, i);
 }
 
-static void release(struct model *m, uint64_t ino, unsigned session)
+static struct model_outcome apply_xattr(struct model *m, const struct meta_command *c)
+{
+    unsigned i = model_find(m, c->xattr.ino);
+    if (!i)
+        FAIL(ERR_STALE);
+    struct model_inode *n = &m->inodes[i];
+    enum err e =
+        c->op == META_SETXATTR ? model_xattrs_set(&n->xattrs, &n->mode, c) : model_xattrs_remove(&n->xattrs, c);
+    if (e != ERR_OK)
+        FAIL(e);
+    n->ctime = m->now;
+    return done(m, i);
+}
+
+static struct model_outcome apply_take(struct model *m, const struct meta_command *c, unsigned s, unsigned i)
+{
+    struct model_inode *source = &m->inodes[s], *n = &m->inodes[i];
+    if (n->nlink == 0)
+        FAIL(ERR_STALE);
+    if (c->clone.version <= n->version)
+        FAIL(ERR_INVAL);
+    n->version = c->clone.version;
+    n->ctime = m->now;
+    if (s == i)
+        return done(m, i);
+    memcpy(n->bytes, source->bytes, sizeof n->bytes);
+    n->size = source->size;
+    n->mtime = m->now;
+    memset(source->bytes, 0, sizeof source->bytes);
+    source->size = 0;
+    source->version++;
+    source->ctime = source->mtime = m->now;
+    model_xattrs_kill_capability(&n->xattrs);
+    if (c->clone.kill_set_id)
+        model_kill_set_id(&n->mode);
+    return done(m, i);
+}
+
+static struct model_outcome apply_clone(struct model *m, const struct meta_command *c)
+{
+    unsigned s = model_find(m, c->clone.source), i = model_find(m, c->clone.ino);
+    if (!s || !i)
+        FAIL(ERR_STALE);
+    const struct model_inode *source = &m->inodes[s];
+    struct model_inode *n = &m->inodes[i];
+    if (!S_ISREG(source->mode))
+        FAIL(S_ISDIR(source->mode) ? ERR_ISDIR : ERR_INVAL);
+    if (!S_ISREG(n->mode))
+        FAIL(S_ISDIR(n->mode) ? ERR_ISDIR : ERR_INVAL);
+    if (c->clone.has_expected_version && c->clone.expected_version != n->version)
+        FAIL(ERR_VERSION);
+    if (c->clone.take)
+        return apply_take(m, c, s, i);
+    uint64_t from = c->clone.source_offset, to = c->clone.offset, length = c->clone.length;
+    if (s == i && from < to + length && to < from + length)
+        FAIL(ERR_INVAL);
+    if (from >= source->size)
+        return done(m, i);
+    for (uint64_t b = 0, end = source->size; b < length && from + b < end; b++) {
+        n->bytes[to + b] = source->bytes[from + b];
+        n->size = to + b + 1 > n->size ? to + b + 1 : n->size;
+    }
+    n->version++;
+    n->ctime = n->mtime = m->now;
+    model_xattrs_kill_capability(&n->xattrs);
+    if (c->clone.kill_set_id)
+        model_kill_set_id(&n->mode);
+    return done(m, i);
+}
+
+static void release(struct model *m, uint64_t ino)
 {
     unsigned i = model_find(m, ino);
-    if (!i)
-        return;
-    m->inodes[i].held[session] = false;
-    if (m->inodes[i].nlink == 0)
+    m->inodes[i].orphan = false;
+    if (i)
         remove_if_free(&m->inodes[i]);
 }
 
 void model_time(struct model *m, int64_t time_ns)
 {
-    if (time_ns > m->now)
-        m->now = time_ns;
+    m->now = time_ns > m->now ? time_ns : m->now + 1;
 }
 
-struct model_outcome model_apply(struct model *m, const struct meta_command *c, unsigned session, uint64_t new_ino)
+struct model_outcome model_apply(struct model *m, const struct meta_command *c, uint64_t new_ino)
 {
     switch (c->op) {
     case META_CREATE:
@@ -362,21 +461,29 @@ struct model_outcome model_apply(struct model *m, const struct meta_command *c, 
         return apply_link(m, c);
     case META_UNLINK:
     case META_RMDIR:
-        return apply_unlink(m, c, session);
+        return apply_unlink(m, c);
     case META_RENAME:
-        return apply_rename(m, c, session);
+        return apply_rename(m, c);
     case META_SETATTR:
         return apply_setattr(m, c);
     case META_COMMIT:
         return apply_commit(m, c);
+    case META_CLONE:
+        return apply_clone(m, c);
+    case META_REWRITE:
+        return model_rewrite(m, c);
+    case META_MOVED:
+        for (unsigned i = 0; i < c->moved.count; i++)
+            model_moved(m, &c->moved.blocks[i]);
+        return (struct model_outcome){.status = ERR_OK};
+    case META_SETXATTR:
+    case META_REMOVEXATTR:
+        return apply_xattr(m, c);
+    case META_READS:
+        return apply_reads(m, c);
     case META_RELEASE:
         for (unsigned i = 0; i < c->release.count; i++)
-            release(m, c->release.inos[i], session);
-        return (struct model_outcome){.status = ERR_OK};
-    case META_SESSION_END:
-        for (unsigned i = 1; i < MODEL_INODES; i++)
-            if (m->inodes[i].used && m->inodes[i].held[session])
-                release(m, m->inodes[i].ino, session);
+            release(m, c->release.inos[i]);
         return (struct model_outcome){.status = ERR_OK};
     default:
         return (struct model_outcome){.status = ERR_OK};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "meta/types.h"
+#include "tests/model/xattrs.h"
 
 #define MODEL_INODES 400u
 #define MODEL_BYTES 3000u /* the longest file */
@@ -24,10 +25,19 @@ struct model_inode {
     unsigned entries[MODEL_NAMES]; /* directories: index of the inode under each name; 0: none */
     unsigned parent;               /* directories */
     unsigned target;               /* symlinks: length of the target */
-    bool held[MODEL_SESSIONS];     /* orphan of that session */
+    bool orphan;                   /* unlinked, not released */
+    struct model_xattrs xattrs;
+};
+
+#define MODEL_INLINED 12u /* different blocks that commits bring along; their first byte says which one it is */
+
+struct model_inlined {
+    bool there;
+    uint64_t ino, version; /* which commit brought it last */
 };
 
 struct model {
+    struct model_inlined inlined[MODEL_INLINED];
     struct model_inode inodes[MODEL_INODES]; /* [1] is the root; [0] is nobody */
     int64_t now;                             /* the latest time of any command */
 };
@@ -36,6 +46,7 @@ struct model_outcome {
     enum err status;
     unsigned inode; /* the one made, changed, or that lost a link */
     bool orphaned, existed;
+    uint64_t set;            /* of READS */
     struct model_inode copy; /* of that inode when it was changed (it may be gone now) */
 };
 
@@ -44,7 +55,7 @@ void model_init(struct model *m, int64_t time_ns);
 /* A command with this time has been applied, whatever came of it: time doesn't go back. */
 void model_time(struct model *m, int64_t time_ns);
 unsigned model_find(const struct model *m, uint64_t ino); /* 0: none */
-/* Executes the command; names are "a", "b", ... of session number `session` (index). new_ino names an inode that is
+/* Executes the command; names are "a", "b", ... new_ino names an inode that is
  * made: the model has no opinion on numbers. */
-struct model_outcome model_apply(struct model *m, const struct meta_command *c, unsigned session, uint64_t new_ino);
+struct model_outcome model_apply(struct model *m, const struct meta_command *c, uint64_t new_ino);
 unsigned model_name(struct slice name); /* its index */

@@ -182,6 +182,19 @@ void check_step(struct sim *s, struct sim_node *n)
     n->committed = status.committed;
 }
 
+/* The configuration in effect is the newest in the log, committed or not. */
+void check_config(struct sim *s, const struct sim_node *n)
+{
+    uint64_t number = n->first_config;
+    for (uint64_t i = n->shadow.last; i > 0; i--)
+        if (sim_log_at(&n->shadow, i)->type == RAFT_ENTRY_CONFIG) {
+            memcpy(&number, sim_log_at(&n->shadow, i)->data, sizeof number);
+            break;
+        }
+    if (sim_number_of(raft_config(n->raft)) != number)
+        sim_fail(s, "node %u has another configuration than its log", n->id);
+}
+
 void check_applied(struct sim *s, const struct sim_node *n)
 {
     uint64_t index = n->machine.applied;

@@ -10,10 +10,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "tests/raft_sim/sim.h"
 #include "tests/support/plant_name.h"
@@ -70,17 +70,11 @@ void sim_trace(const struct sim *s, uint32_t node, const char *format, ...)
     putchar('\n');
 }
 
-static double wall_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void run_seeds(uint64_t from, uint64_t count)
 {
     uint64_t steps = 0, commands = 0, reads = 0, elections = 0, crashes = 0, changes = 0, snapshots = 0, losses = 0;
-    double simulated = 0, begun = wall_seconds();
+    double simulated = 0;
+    int64_t begun_ns = clock_boot_ns();
     first_seed = from;
     for (uint64_t seed = from; seed < from + count; seed++) {
         sim_run(&world, seed, false, !must_fail && !unrest);
@@ -94,7 +88,7 @@ static void run_seeds(uint64_t from, uint64_t count)
         losses += world.losses;
         simulated += (double)world.now_ns / 1e9;
     }
-    double took = wall_seconds() - begun;
+    double took = (double)(clock_boot_ns() - begun_ns) / (double)NS_PER_S;
     printf("%" PRIu64 " seeds from %" PRIu64 " hold: %" PRIu64 " steps, %" PRIu64 " commands, %" PRIu64
            " reads, %" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64 " changes of members, %" PRIu64
            " snapshots, %" PRIu64 " lost disks\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",

@@ -39,7 +39,7 @@ bool sim_admits(const struct sim_node *n, const struct sim_message *message)
     return !answer || !m || sim_identity(m) == 0 || sim_identity(m) == message->from_identity;
 }
 
-static uint64_t number_of(const struct raft_config *c)
+uint64_t sim_number_of(const struct raft_config *c)
 {
     struct bytes encoded = {0};
     raft_config_encode(c, &encoded);
@@ -53,16 +53,17 @@ void sim_draw_members(struct sim *s, unsigned voters, unsigned learners)
     struct raft_config config = {0};
     bool known = sim_chance(s, 800);
     s->next_identity = s->node_count;
-    s->empty_config = number_of(&config);
+    s->empty_config = sim_number_of(&config);
     for (uint32_t id = 1; id <= voters + learners; id++) {
         struct raft_member *m = &config.members[config.count++];
         *m = (struct raft_member){.id = id, .voter = id <= voters};
         set_identity(m, known ? id : 0);
     }
-    s->config = s->committed_config = number_of(&config);
+    s->config = s->committed_config = sim_number_of(&config);
     for (uint32_t id = 1; id <= s->node_count; id++) {
         s->nodes[id].identity = id;
-        s->nodes[id].checkpoint.config = id <= config.count ? s->config : s->empty_config;
+        s->nodes[id].first_config = id <= config.count ? s->config : s->empty_config;
+        s->nodes[id].checkpoint.config = s->nodes[id].first_config;
     }
 }
 

@@ -274,6 +274,8 @@ void sim_install(struct sim *s, struct sim_node *n, const struct sim_snapshot *s
     s->snapshots++;
     n->machine = n->checkpoint = *m;
     n->apply_to = n->compacted = m->applied;
+    if (m->config_index == 0)
+        n->first_config = m->config;
     n->reset_due = true;
     check_applied(s, n);
     struct raft_event event = {.type = RAFT_EVENT_INSTALLED,
@@ -332,6 +334,8 @@ void sim_step(struct sim *s, struct sim_node *n, struct raft_event *event, struc
     raft_step(n->raft, event, ret);
     take_log(s, n, ret);
     check_step(s, n);
+    if (ret->config_changed || ret->truncate)
+        check_config(s, n);
     if (ret->config_changed)
         n->config = *raft_config(n->raft);
     for (unsigned i = 0; i < ret->message_count; i++)
@@ -471,7 +475,8 @@ void sim_lose_disk(struct sim *s, struct sim_node *n)
     n->durable_hard = (struct raft_hard_state){0};
     n->compacted = n->durable_compacted = 0;
     n->reset_due = n->ever_started = false;
-    n->checkpoint = (struct sim_machine){.config = s->empty_config};
+    n->first_config = s->empty_config;
+    n->checkpoint = (struct sim_machine){.config = n->first_config};
     sim_trace(s, n->id, "has lost its disk, and is number %u now", n->identity);
 }
 

@@ -11,7 +11,7 @@ static void draw_cluster(struct sim *s)
     if (sim_chance(s, 500)) /* the sizes in which quorums overlap in one member are worth more */
         s->node_count = sim_chance(s, 600) ? 3 : 5;
     unsigned members = s->node_count;
-    if (sim_chance(s, 600)) { /* some come later */
+    if (sim_chance(s, s->check_promises ? 600 : 350)) { /* some come later */
         s->temper.members_every_ns = sim_between(s, 20 * SIM_MS, sim_chance(s, 500) ? 200 * SIM_MS : 3000 * SIM_MS);
         s->node_count = (unsigned)sim_between(s, members, SIM_NODES_MAX);
     }

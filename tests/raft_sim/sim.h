@@ -82,6 +82,7 @@ struct sim_node {
     int64_t deadline_ns, tick_at_ns; /* on its own clock; on the world's: the earliest tick queued */
     enum raft_role role;
     uint64_t term, committed;
+    uint64_t first_config;     /* before there is one in its log, by number */
     struct raft_config config; /* in effect; while a step is checked, as it was before */
     int64_t offer_after_ns[SIM_NODES_MAX + 1];
 
@@ -228,12 +229,14 @@ void sim_lose_some_disk(struct sim *s);
 void sim_offer_snapshots(struct sim *s, struct sim_node *leader);
 void sim_offer_needlessly(struct sim *s, struct sim_node *from, struct sim_node *to);
 bool sim_admits(const struct sim_node *n, const struct sim_message *message);
+uint64_t sim_number_of(const struct raft_config *c);
 uint32_t sim_identity(const struct raft_member *m);                 /* 0: not known */
 bool sim_is_lost(const struct sim *s, const struct raft_member *m); /* its disk is */
 
 /* ---- checks.c ---- */
 void check_given(struct sim *s, const struct sim_node *n, const struct raft_entry *e);
 void check_step(struct sim *s, struct sim_node *n);
+void check_config(struct sim *s, const struct sim_node *n);
 void check_applied(struct sim *s, const struct sim_node *n);
 void check_promise(const struct sim *s, const struct raft_message *m);
 void check_read(struct sim *s, const struct sim_read *r, const struct sim_node *n);

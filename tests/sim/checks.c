@@ -8,6 +8,7 @@
 #include "proto/wire_meta.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/workload.h"
 
 #define SERVED_IN_THE_END 3u /* operations of each client since the healing */
@@ -26,10 +27,13 @@ struct checks {
     struct map_u64 leaders; /* term -> id, as a pointer-sized number */
     struct chain *chains;   /* by index */
     size_t chain_room;
-    uint64_t applied;       /* the highest by any member */
-    struct map_u64 replies; /* session and seq mixed -> struct known_reply */
-    struct map_u64 ended;   /* session -> something */
-    uint64_t acknowledged;  /* the highest index of a command whose outcome a client was told */
+    uint64_t applied;                  /* the highest by any member */
+    struct map_u64 replies;            /* session and seq mixed -> struct known_reply */
+    struct map_u64 durable;            /* the same key -> something, of what clients were told ahead of its order */
+    struct map_u64 ended;              /* session -> something */
+    struct map_u64 copies;             /* index -> hash of all rows, never 0, as a pointer-sized number */
+    uint64_t installed[WORLD_MEMBERS]; /* in this life */
+    uint64_t acknowledged;             /* the highest index of a command whose outcome a client was told */
     bool has_cluster_id;
     uint8_t cluster_id[16];
     struct { /* of this life */
@@ -57,7 +61,9 @@ void checks_free(struct world *w)
         free(value);
     map_u64_free(&c->leaders);
     map_u64_free(&c->replies);
+    map_u64_free(&c->durable);
     map_u64_free(&c->ended);
+    map_u64_free(&c->copies);
     free(c->chains);
     free(c);
     w->checks = NULL;
@@ -110,6 +116,43 @@ void checks_sends(struct world *w, const struct member *m, const struct replica_
         compare_chain(w, m, message->applied, message->chain);
 }
 
+/* ---- snapshots ---- */
+
+static uintptr_t rows_hash(struct world *w, struct member *m)
+{
+    struct sha256 hash;
+    if (meta_state_hash(replica_meta(m->replica), &hash) != ERR_OK)
+        world_fail(w, "member %u: its rows can't be read", m->index + 1);
+    return (uintptr_t)(get_u64be(hash.bytes) | 1);
+}
+
+void checks_copied(struct world *w, struct member *m)
+{
+    struct checks *c = w->checks;
+    uint64_t index = meta_applied_index(replica_meta(m->replica));
+    if (index > 0 && !map_u64_get(&c->copies, index))
+        map_u64_put(&c->copies, index, (void *)rows_hash(w, m));
+}
+
+void checks_installed(struct world *w, struct member *m)
+{
+    struct checks *c = w->checks;
+    struct replica_status status;
+    if (!m->replica || m->faulted)
+        return;
+    replica_status(m->replica, &status);
+    if (status.snapshots_installed <= c->installed[m->index]) {
+        c->installed[m->index] = status.snapshots_installed; /* another life */
+        return;
+    }
+    c->installed[m->index] = status.snapshots_installed;
+    uint64_t index = meta_applied_index(replica_meta(m->replica));
+    uintptr_t known = (uintptr_t)map_u64_get(&c->copies, index);
+    if (known && known != rows_hash(w, m))
+        world_fail(w, "member %u: the snapshot of entry %llu that it has installed has other rows than its maker had",
+                   m->index + 1, ull(index));
+}
+
 /* ---- commands ---- */
 
 static uint64_t command_key(uint64_t session, uint64_t seq)
@@ -120,7 +163,11 @@ static uint64_t command_key(uint64_t session, uint64_t seq)
 static uint64_t reply_hash(const struct meta_reply *reply)
 {
     struct arena arena = {0};
-    uint64_t hash = checksum64(wire_meta_reply_encode(reply, &arena), 0);
+    struct meta_reply kept = *reply;
+    kept.index = 0; /* these are of the moment when it is told */
+    kept.repeated = false;
+    kept.grant = (struct meta_grant){0};
+    uint64_t hash = checksum64(wire_meta_reply_encode(&kept, &arena), 0);
     arena_free(&arena);
     return hash;
 }
@@ -159,23 +206,41 @@ void checks_applied(struct world *w, struct member *m, const struct meta_command
     meta_command_describe(command, text, sizeof text);
     trace(w, m->index, "first to apply %llu: %s: %s", ull(index), text, err_name(reply->status));
     c->applied = index;
-    if (command->op == META_SESSION_END && reply->status == ERR_OK && !reply->more)
+    levels_applied(w, m, command, reply);
+    if (command->op == META_SESSION_END && reply->status == ERR_OK)
         map_u64_put(&c->ended, command->session_end.session, c);
     if (command->session != 0)
         once(w, command, reply, index);
 }
 
-void checks_acknowledged(struct world *w, uint64_t session, uint64_t seq, struct slice reply)
+void checks_acknowledged(struct world *w, uint64_t session, uint64_t seq, const struct meta_reply *reply)
 {
     struct checks *c = w->checks;
     const struct known_reply *known = map_u64_get(&c->replies, command_key(session, seq));
     if (!known)
         world_fail(w, "a client was told of command %llu of session %llu, which nobody applied", ull(seq),
                    ull(session));
-    if (known->hash != checksum64(reply, 0))
+    if (known->hash != reply_hash(reply))
         world_fail(w, "a client was told something else of command %llu of session %llu than its first reply", ull(seq),
                    ull(session));
     c->acknowledged = MAX(c->acknowledged, known->index);
+}
+
+void checks_durable(struct world *w, uint64_t session, uint64_t seq)
+{
+    map_u64_put(&w->checks->durable, command_key(session, seq), w);
+}
+
+/* One that was told, and that nobody has applied; 0: none. */
+static uint64_t missing_durable(struct world *w)
+{
+    size_t at = 0;
+    uint64_t key;
+    void *value;
+    while (map_u64_next(&w->checks->durable, &at, &key, &value))
+        if (!map_u64_get(&w->checks->replies, key))
+            return key;
+    return 0;
 }
 
 void checks_cluster_id(struct world *w, const struct member *m, const uint8_t id[16])
@@ -192,13 +257,13 @@ void checks_cluster_id(struct world *w, const struct member *m, const uint8_t id
 
 void checks_fault(struct world *w, const struct member *m, const char *text)
 {
-    if (!faults_disk_failed(w, m))
+    if (!faults_disk_failed(w, m) && !levels_too_old(w, m))
         world_fail(w, "member %u goes out of service: %s", m->index + 1, text);
 }
 
 void checks_refused(struct world *w, const struct member *m, const char *text)
 {
-    if (!faults_disk_failed(w, m))
+    if (!faults_disk_failed(w, m) && !levels_too_old(w, m))
         world_fail(w, "member %u is refused at its start: %s", m->index + 1, text);
 }
 
@@ -250,7 +315,7 @@ static bool all_served(struct world *w)
             return false;
     workload_stop(w);
     for (unsigned i = 0; i < w->client_count; i++)
-        if (w->clients[i]->busy > 0)
+        if (w->clients[i]->busy > 0 || w->clients[i]->behind > 0)
             return false;
     return true;
 }
@@ -258,7 +323,7 @@ static bool all_served(struct world *w)
 bool checks_recovered(struct world *w)
 {
     const struct member *leader = faults_leader(w);
-    if (!all_served(w) || !leader || !faults_settled(w))
+    if (!all_served(w) || !leader || !faults_settled(w) || missing_durable(w) != 0 || !levels_settled(w, leader))
         return false;
     uint64_t applied = meta_applied_index(replica_meta(leader->replica));
     if (applied < w->checks->applied)
@@ -288,6 +353,10 @@ void checks_explain_stuck(struct world *w)
     for (unsigned i = 0; i < w->client_count && used < sizeof text - 100; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "; client %u served %u, %u under way", i + 1,
                                  w->clients[i]->finished, w->clients[i]->busy);
+    uint64_t missing = missing_durable(w);
+    if (missing != 0)
+        world_fail(w, "command %llu of session %llu was told to be durable, and is not in the log",
+                   ull(missing % UINT64_C(1000003)), ull(missing / UINT64_C(1000003)));
     world_fail(w, "no recovery within %lld s%s", (long long)(w->plan.heal_ns / NS_PER_S), text);
 }
 

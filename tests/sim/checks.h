@@ -13,8 +13,14 @@ void checks_sends(struct world *w, const struct member *m, const struct replica_
 /* ... and a numbered command takes effect once, and never behind the end of its session. */
 void checks_applied(struct world *w, struct member *m, const struct meta_command *command,
                     const struct meta_reply *reply);
+/* Work of the member has just run, which may have been a copy of its state. */
+void checks_copied(struct world *w, struct member *m);
+/* It may just have installed one: all rows are those of the member that made it. */
+void checks_installed(struct world *w, struct member *m);
 /* What a client was told is what the log has. */
-void checks_acknowledged(struct world *w, uint64_t session, uint64_t seq, struct slice reply);
+void checks_acknowledged(struct world *w, uint64_t session, uint64_t seq, const struct meta_reply *reply);
+/* A client was told that it is durable, before it has a place in the log: it has one in the end. */
+void checks_durable(struct world *w, uint64_t session, uint64_t seq);
 void checks_cluster_id(struct world *w, const struct member *m, const uint8_t id[16]);
 /* Only a member whose disk was made to fail may go out of service, or be refused at its start. */
 void checks_fault(struct world *w, const struct member *m, const char *text);

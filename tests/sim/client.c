@@ -4,13 +4,14 @@
 
 #include "proto/wire_meta.h"
 #include "tests/sim/checks.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/workload.h"
 
 #define KEEPALIVE_NS (2 * NS_PER_S / 3) /* as META_KEEPALIVE_NS */
 #define KEEPALIVE_TRY_NS (600 * NS_PER_MS)
 #define FORWARD_TRIES 3u /* then the leader is asked */
 
-enum call_purpose { CALL_OPEN, CALL_KEEPALIVE, CALL_OPERATION };
+enum call_purpose { CALL_OPEN, CALL_KEEPALIVE, CALL_OPERATION, CALL_BEHIND };
 
 struct call {
     struct list_node link;
@@ -20,7 +21,8 @@ struct call {
     uint64_t number, try;
     uint64_t session, seq; /* of a command */
     struct bytes message;
-    struct operation *operation;
+    struct operation *operation; /* NULL: it has been told (BEHIND) */
+    struct durability_acks acks;
     struct route_patience patience;
     bool forward;
     size_t asked;
@@ -53,6 +55,8 @@ static void free_call(struct call *call)
         list_remove(&call->link);
     if (call->purpose == CALL_OPERATION)
         call->client->busy--;
+    if (call->purpose == CALL_BEHIND)
+        call->client->behind--;
     bytes_free(&call->message);
     free(call);
 }
@@ -257,10 +261,13 @@ static void command_answered(struct world *w, struct call *call, struct slice me
         return;
     }
     struct operation *o = call->operation;
-    checks_acknowledged(w, call->session, call->seq, message);
+    bool behind = call->purpose == CALL_BEHIND;
+    checks_acknowledged(w, call->session, call->seq, &reply);
     if (c->session == call->session)
         session_window_finish(&c->window, call->seq);
     free_call(call);
+    if (behind)
+        return;
     c->finished++;
     o->command_done(w, o, ERR_OK, &reply);
 }
@@ -284,9 +291,40 @@ static void query_answered(struct world *w, struct call *call, struct slice mess
     arena_free(&arena);
 }
 
+/* Its number stays taken until the leader has answered: what is told as finished is in the log. */
+static void durable_answered(struct world *w, struct client *c, const struct packet *p)
+{
+    struct call *call = NULL;
+    list_for_each (node, &c->calls) {
+        struct call *candidate = container_of(node, struct call, link);
+        if (candidate->number == p->operation && candidate->purpose == CALL_OPERATION)
+            call = candidate;
+    }
+    if (!call || p->status != ERR_OK || !durability_acks_add(&call->acks, &p->ack))
+        return;
+    struct operation *o = call->operation;
+    struct meta_reply reply = {.status = ERR_OK};
+    trace(w, endpoint(c), "call %llu is durable in term %llu", (unsigned long long)call->number,
+          (unsigned long long)p->ack.term);
+    w->counts.fast_done++;
+    call->purpose = CALL_BEHIND;
+    call->operation = NULL;
+    c->busy--;
+    c->behind++;
+    c->finished++;
+    checks_durable(w, call->session, call->seq);
+    /* Some clients say no more of it: the members see to its order by themselves. */
+    if (world_chance(w, 50))
+        free_call(call);
+    o->command_done(w, o, ERR_OK, &reply);
+    faults_durable(w);
+}
+
 void client_answered(struct world *w, struct client *c, const struct packet *p)
 {
-    struct call *call = find_call(c, p->operation, p->try);
+    if (p->kind == REQUEST_DURABLE && !w->over)
+        durable_answered(w, c, p);
+    struct call *call = p->kind == REQUEST_DURABLE ? NULL : find_call(c, p->operation, p->try);
     if (!call || w->over)
         return;
     if (p->status != ERR_OK)
@@ -306,7 +344,7 @@ bool client_has_room(const struct client *c)
     return c->session != 0 && session_window_has_room(&c->window);
 }
 
-void client_command(struct world *w, struct client *c, struct meta_command *command, struct operation *o)
+static struct call *new_command(struct world *w, struct client *c, struct meta_command *command, struct operation *o)
 {
     struct arena arena = {0};
     o->client = c;
@@ -319,6 +357,61 @@ void client_command(struct world *w, struct client *c, struct meta_command *comm
     call->session = command->session;
     call->seq = command->seq;
     w->counts.commands++;
+    return call;
+}
+
+void client_command(struct world *w, struct client *c, struct meta_command *command, struct operation *o)
+{
+    ask(w, new_command(w, c, command, o));
+}
+
+/* One that a member hears of long after the others: perhaps under another leader. */
+struct late_put {
+    struct event event;
+    struct packet packet;
+    struct bytes message;
+};
+
+static void late_put_drop(struct event *e)
+{
+    struct late_put *p = container_of(e, struct late_put, event);
+    bytes_free(&p->message);
+    free(p);
+}
+
+static void late_put_due(struct world *w, struct event *e)
+{
+    struct late_put *p = container_of(e, struct late_put, event);
+    p->packet.message = bytes_slice(&p->message);
+    if (!w->over)
+        network_request(w, &p->packet);
+}
+
+static void put_later(struct world *w, const struct packet *packet)
+{
+    struct late_put *p = MEM_NEW(struct late_put);
+    p->event = (struct event){.member = WORLD_NOBODY, .run = late_put_due, .drop = late_put_drop};
+    p->packet = *packet;
+    bytes_append(&p->message, packet->message);
+    world_after(w, world_between_ns(w, 0, 3 * w->plan.election_timeout_ns), &p->event);
+}
+
+void client_put_fast(struct world *w, struct client *c, struct meta_command *command, struct operation *o)
+{
+    struct call *call = new_command(w, c, command, o);
+    w->counts.fast_tried++;
+    faults_put(w);
+    for (uint32_t i = 0; i < w->member_count; i++) {
+        struct packet p = {.kind = REQUEST_DURABLE,
+                           .member = i,
+                           .client = c->index,
+                           .operation = call->number,
+                           .message = bytes_slice(&call->message)};
+        if (world_chance(w, 10))
+            put_later(w, &p);
+        else
+            network_request(w, &p);
+    }
     ask(w, call);
 }
 

@@ -17,6 +17,7 @@ struct client {
     struct route_choice route;
     struct list calls; /* struct call: under way */
     unsigned busy;     /* operations of the workload among them */
+    unsigned behind;   /* those that the workload takes for done, and whose place in the log is still to come */
     uint64_t last_call;
     bool opening;
     unsigned finished; /* operations of the workload since faults_heal */
@@ -35,6 +36,8 @@ void client_free(struct world *w, struct client *c);
 bool client_has_room(const struct client *c);
 /* There is room. session, seq and acked are filled in. */
 void client_command(struct world *w, struct client *c, struct meta_command *command, struct operation *o);
+/* The same, which may be done as soon as enough members have it in their durability logs. */
+void client_put_fast(struct world *w, struct client *c, struct meta_command *command, struct operation *o);
 void client_query(struct world *w, struct client *c, const struct meta_query *query, bool any_member,
                   struct operation *o);
 void client_answered(struct world *w, struct client *c, const struct packet *p);

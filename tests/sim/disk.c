@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "tests/sim/checks.h"
 
 struct log_job {
@@ -139,4 +140,39 @@ void disk_compact(struct member *m, uint64_t index)
     struct log_job *j = MEM_NEW(struct log_job);
     j->compact = index;
     push(m, j);
+}
+
+/* ---- rot: of the log; what RocksDB has in its files, a seed does not decide ---- */
+
+#define ROT_BITS_MAX 3u
+
+static void turn_bit(struct bytes *b, uint64_t at, unsigned bit)
+{
+    if (at < b->size)
+        b->data[at] ^= (uint8_t)(1u << bit);
+}
+
+static unsigned rot_log(struct member *m, struct prng *p)
+{
+    bool durability = m->world->plan.durability && prng_below(p, 2) == 0;
+    struct sim_names *names = durability ? &m->durability_disk.current : &m->disk.current;
+    if (names->count == 0)
+        return 0;
+    struct file_table_file *file = names->all[prng_below(p, names->count)].file;
+    if (file->current.size == 0)
+        return 0;
+    uint64_t at = prng_below(p, file->current.size);
+    unsigned bit = (unsigned)prng_below(p, 8);
+    turn_bit(&file->current, at, bit);
+    turn_bit(&file->durable, at, bit);
+    return 1;
+}
+
+unsigned disk_rot(struct member *m)
+{
+    struct prng *p = &m->world->prng;
+    unsigned turned = 0;
+    for (uint64_t n = 1 + prng_below(p, ROT_BITS_MAX); n > 0; n--)
+        turned += rot_log(m, p);
+    return turned;
 }

@@ -5,10 +5,14 @@
 
 #include "base/check.h"
 #include "tests/sim/client.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/network.h"
 
 #define REPAIR_EVERY_NS (300 * NS_PER_MS)
 #define DISK_CALLS_MAX 60u /* a disk that is to fail does so within so many calls */
+
+bool faults_durability;
 
 /* ---- the plan ---- */
 
@@ -46,6 +50,7 @@ void faults_plan(struct world *w)
     p->disk_faults = chance(w, 40);
     p->clock_faults = chance(w, 50);
     p->fault_every_ns = world_between_ns(w, 100 * NS_PER_MS, 2 * NS_PER_S);
+    p->durability = faults_durability || w->seed % 3 == 0;
     trace(w, WORLD_NOBODY, "%u members, %u spares, %u clients, %s, log of %u entries", p->members, p->spares,
           p->clients, p->read_index ? "read index" : "leases", p->log_entries);
 }
@@ -96,7 +101,7 @@ static bool all_agree(struct world *w, struct member *leader)
         const struct raft_member *member = &config->members[i];
         struct member *m = w->members[member->id - 1];
         if (!member_up(m) || !same_config(config, replica_config(m->replica)) || is_zero(member->identity) ||
-            memcmp(member->identity, m->identity, 16) != 0 || m->disk.fail_at != 0)
+            memcmp(member->identity, m->identity, 16) != 0 || m->disk.fail_at != 0 || m->durability_disk.fail_at != 0)
             return false;
         replica_status(m->replica, &status);
         if (member->voter && status.raft.last < status.raft.committed)
@@ -156,10 +161,12 @@ static void later(struct world *w, int64_t delay_ns, uint32_t target, void (*run
 
 static enum err change(struct world *w, struct member *leader, enum replica_change_kind kind, const struct member *m)
 {
-    static const char *const names[] = {"add", "promote", "demote", "remove", "rejoin"};
+    static const char *const names[] = {
+        [REPLICA_MEMBER_ADD] = "add",       [REPLICA_MEMBER_PROMOTE] = "promote", [REPLICA_MEMBER_DEMOTE] = "demote",
+        [REPLICA_MEMBER_REMOVE] = "remove", [REPLICA_MEMBER_MOVE] = "move",       [REPLICA_MEMBER_REJOIN] = "rejoin"};
     char address[32];
     struct err_text why = {""};
-    struct replica_change c = {.kind = kind, .id = m->index + 1, .address = address};
+    struct replica_change c = {.kind = kind, .id = m->index + 1, .address = address, .level_max = m->level_max};
     snprintf(address, sizeof address, "m%u:1", m->index + 1);
     memcpy(c.identity, m->identity, sizeof c.identity);
     trace_whose(leader->index);
@@ -167,6 +174,8 @@ static enum err change(struct world *w, struct member *leader, enum replica_chan
     trace(w, leader->index, "%s member %u: %s", names[kind], m->index + 1, err_name(e));
     w->counts.changes += e == ERR_OK;
     member_settle(w, leader);
+    if (e == ERR_LEVEL)
+        levels_renew(w, w->members[m->index]);
     return e;
 }
 
@@ -195,7 +204,7 @@ static void take_back(struct world *w, struct member *leader)
         /* Asked twice: its old self goes, then the new one comes. */
         if ((foreign || (!member && m->disk_fails)) && change(w, leader, REPLICA_MEMBER_REJOIN, m) == ERR_OK)
             return;
-        if (member && !foreign && m->disk_fails && member->voter && all_agree(w, leader))
+        if (member && !foreign && m->disk_fails && !m->rotten && member->voter && all_agree(w, leader))
             m->disk_fails = false; /* it is one of them again */
         bool promote = member && !foreign && !member->voter && (w->healing || m->disk_fails || chance(w, 40));
         if (promote && change(w, leader, REPLICA_MEMBER_PROMOTE, m) == ERR_OK)
@@ -317,6 +326,47 @@ static void fault_partition(struct world *w)
     later(w, world_between_ns(w, 100 * NS_PER_MS, 5 * NS_PER_S), WORLD_NOBODY, heal_links);
 }
 
+/* Members don't hear the leader, clients do: what it takes ahead of its order is in no other raft log. */
+void faults_put(struct world *w)
+{
+    const struct member *leader = faults_leader(w);
+    if (!leader || w->healing || !chance(w, 8))
+        return;
+    trace(w, leader->index, "is not heard by the other members");
+    for (unsigned i = 0; i < w->member_count; i++)
+        if (i != leader->index)
+            network_cut(w, leader->index, i);
+    later(w, world_between_ns(w, 100 * NS_PER_MS, 4 * w->plan.election_timeout_ns), WORLD_NOBODY, heal_links);
+}
+
+/* For all of them; the leader, which may have what the others lack, comes back last. */
+static void power_cut(struct world *w, struct member *leader)
+{
+    for (unsigned i = 0; i < w->member_count; i++) {
+        struct member *m = w->members[i];
+        member_crash(w, m, MEMBER_CRASH_POWER);
+        int64_t longest_ns = m == leader ? 5 * NS_PER_S : 50 * NS_PER_MS;
+        if (!m->replica)
+            later(w, world_between_ns(w, longest_ns / 2, longest_ns), m->index, restart);
+    }
+}
+
+void faults_durable(struct world *w)
+{
+    struct member *leader = faults_leader(w);
+    if (!leader || w->healing)
+        return;
+    bool unheard = w->links[leader->index][(leader->index + 1) % w->member_count].cut;
+    if (!chance(w, unheard ? 40 : 5))
+        return;
+    if (chance(w, 30))
+        power_cut(w, leader);
+    else if (chance(w, 30))
+        fault_crash_all(w);
+    else
+        crash(w, leader);
+}
+
 /* One pair that doesn't hear each other, while all others hear both. */
 static void fault_cut_pair(struct world *w)
 {
@@ -416,8 +466,39 @@ static void fault_disk(struct world *w)
         return;
     }
     trace(w, m->index, "has a disk that will fail");
-    m->disk.fail_with = ERR_IO;
-    m->disk.fail_at = m->disk.calls + 1 + prng_below(&w->prng, DISK_CALLS_MAX);
+    struct sim_disk *disk = w->plan.durability && chance(w, 40) ? &m->durability_disk : &m->disk;
+    disk->fail_with = ERR_IO;
+    disk->fail_at = disk->calls + 1 + prng_below(&w->prng, DISK_CALLS_MAX);
+}
+
+/* Its disk is replaced in the end, whatever has been noticed. */
+static void replace_rotten(struct world *w, struct event *event)
+{
+    const struct fault_event *e = container_of(event, struct fault_event, event);
+    struct member *m = w->members[e->target];
+    if (!m->rotten)
+        return;
+    member_wipe(w, m);
+    member_start(w, m);
+}
+
+/* Bits of a member's disk are turned while it is down: it may refuse to start, go out of service, or never read them;
+ * it must not say anything wrong. */
+static void fault_rot(struct world *w)
+{
+    struct member *leader = faults_leader(w), *m = any_target(w);
+    if (!w->plan.disk_faults || !leader || somebody_lost(w) || !all_agree(w, leader))
+        return;
+    const struct raft_config *config = replica_config(leader->replica);
+    if (count_voters(config) < 3 || !raft_config_find(config, m->index + 1))
+        return;
+    m->disk_fails = m->rotten = true;
+    member_crash(w, m, MEMBER_CRASH_PROCESS);
+    unsigned bits = disk_rot(m);
+    trace(w, m->index, "has %u bits turned", bits);
+    w->counts.rotten_bits += bits;
+    member_start(w, m);
+    later(w, world_between_ns(w, 500 * NS_PER_MS, 4 * NS_PER_S), m->index, replace_rotten);
 }
 
 static void fault_members(struct world *w)
@@ -443,7 +524,7 @@ static const struct {
 } faults[] = {{fault_crash, 6},     {fault_crash_all, 1}, {fault_cut_write, 4},  {fault_pause, 4},
               {fault_partition, 5}, {fault_cut_pair, 3},  {fault_slow_links, 2}, {fault_suspend, 2},
               {fault_transfer, 3},  {fault_campaign, 2},  {fault_clock, 1},      {fault_disk, 3},
-              {fault_members, 10}};
+              {fault_rot, 3},       {fault_members, 10}};
 
 static void next_fault(struct world *w, struct event *e)
 {
@@ -484,6 +565,7 @@ void faults_heal(struct world *w)
     trace(w, WORLD_NOBODY, "nothing goes wrong any more");
     network_heal(w);
     leave_one_down(w);
+    levels_heal(w);
     for (unsigned i = 0; i < w->member_count; i++) {
         struct member *m = w->members[i];
         m->cut_write_after = 0;
@@ -497,8 +579,8 @@ void faults_heal(struct world *w)
             replica_resume(m->replica);
             member_settle(w, m);
         }
-        if (m->disk_fails && !m->faulted && m->disk.fail_at != 0) {
-            m->disk.fail_at = 0; /* it never came to it */
+        if (m->disk_fails && !m->faulted && (m->disk.fail_at != 0 || m->durability_disk.fail_at != 0)) {
+            m->disk.fail_at = m->durability_disk.fail_at = 0; /* it never came to it */
             m->disk_fails = false;
         }
     }

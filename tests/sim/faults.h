@@ -5,10 +5,16 @@
 
 #include "tests/sim/member.h"
 
+extern bool faults_durability;     /* durability logs in every seed, not only in every third */
 void faults_plan(struct world *w); /* draws w->plan */
 void faults_begin(struct world *w);
 /* No more of it: links and members come back, except for a minority now and then. */
 void faults_heal(struct world *w);
+
+/* A client is about to put, ahead of the order: now and then the leader's messages don't reach the other members. */
+void faults_put(struct world *w);
+/* A client has been told of a put that may not be ordered yet: now and then that is the leader's end. */
+void faults_durable(struct world *w);
 
 /* The member that leads and knows it, of the highest term; NULL. */
 struct member *faults_leader(struct world *w);

@@ -5,6 +5,8 @@
  *   sim --seeds FROM COUNT           many
  *   sim --seconds S [--from N]       as many as that time allows
  *   sim --same FROM COUNT            each of them twice: both times the same must happen
+ *   ... --durability                 durability logs in each of them, not in every third
+ *   ... --levels                     with members whose programs are of two levels (levels.h)
  *   ... --plant NAME --must-fail             in sim_planted: with that bug (base/plant.h); passes only when one
  * of the seeds fails
  *
@@ -16,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/sim/faults.h"
 #include "tests/sim/world.h"
 #include "tests/support/plant_name.h"
 
@@ -26,7 +29,7 @@
 static struct world world;
 static const char *program;
 static char base[48];
-static bool must_fail;
+static bool must_fail, levels;
 static uint64_t seeds_done;
 
 static void remove_base(void)
@@ -42,8 +45,8 @@ void program_found(const struct world *w, const char *text)
     if (must_fail)
         printf("found with seed %" PRIu64 ", the %" PRIu64 "th: %s\n", w->seed, seeds_done + 1, text);
     else
-        printf("seed %" PRIu64 " fails at %.3f ms: %s\ncommit %s, replay: %s --seed %" PRIu64 "\n", w->seed,
-               (double)w->now_ns / 1e6, text, SURF_COMMIT, program, w->seed);
+        printf("seed %" PRIu64 " fails at %.3f ms: %s\ncommit %s, replay: %s%s --seed %" PRIu64 "\n", w->seed,
+               (double)w->now_ns / 1e6, text, SURF_COMMIT, program, levels ? " --levels" : "", w->seed);
     fflush(NULL);
     remove_base();
     _exit(must_fail ? 0 : 1); /* the world is left as it is */
@@ -59,12 +62,12 @@ static double wall_seconds(void)
 struct totals {
     double begun, simulated;
     uint64_t steps, messages, commands, queries, elections, crashes, faults, changes, expired, unknown, undecided,
-        snapshots;
+        rotten_bits, snapshots, fast_tried, fast_done, recovered, raised, next, too_old;
 };
 
 static uint64_t run_one(uint64_t seed, bool lines, struct totals *t)
 {
-    world_run(&world, seed, base, lines);
+    world_run(&world, seed, base, levels, lines);
     uint64_t hash = world.trace_hash;
     world_free(&world);
     t->steps += world.steps;
@@ -79,7 +82,14 @@ static uint64_t run_one(uint64_t seed, bool lines, struct totals *t)
     t->expired += world.counts.expired;
     t->unknown += world.counts.unknown;
     t->undecided += world.counts.undecided;
+    t->rotten_bits += world.counts.rotten_bits;
     t->snapshots += world.counts.snapshots;
+    t->fast_tried += world.counts.fast_tried;
+    t->fast_done += world.counts.fast_done;
+    t->recovered += world.counts.recovered;
+    t->raised += world.counts.raised;
+    t->next += world.counts.next;
+    t->too_old += world.counts.too_old;
     seeds_done++;
     return hash;
 }
@@ -90,9 +100,15 @@ static void say(const struct totals *t)
     printf("%" PRIu64 " seeds hold: %" PRIu64 " steps, %" PRIu64 " messages, %" PRIu64 " commands, %" PRIu64
            " queries, %" PRIu64 " elections, %" PRIu64 " faults, %" PRIu64 " crashes, %" PRIu64
            " changes of members, %" PRIu64 " snapshots installed, %" PRIu64 " sessions expired, %" PRIu64
-           " outcomes unknown, %" PRIu64 " histories undecided\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
+           " outcomes unknown, %" PRIu64 " histories undecided, %" PRIu64 " bits turned, %" PRIu64 " of %" PRIu64
+           " fast puts were, %" PRIu64 " puts recovered\n%.1f s, %.1f seeds/s, %.1f simulated hours per hour\n",
            seeds_done, t->steps, t->messages, t->commands, t->queries, t->elections, t->faults, t->crashes, t->changes,
-           t->snapshots, t->expired, t->unknown, t->undecided, took, (double)seeds_done / took, t->simulated / took);
+           t->snapshots, t->expired, t->unknown, t->undecided, t->rotten_bits, t->fast_done, t->fast_tried,
+           t->recovered, took, (double)seeds_done / took, t->simulated / took);
+    if (levels)
+        printf("%" PRIu64 " rises of the level, %" PRIu64 " commands of the next level, %" PRIu64
+               " members out of service since they were too old\n",
+               t->raised, t->next, t->too_old);
 }
 
 static void run_seeds(uint64_t from, uint64_t count, double seconds, bool twice)
@@ -125,7 +141,7 @@ static void make_base(void)
 static int usage(void)
 {
     fprintf(stderr, "usage: sim [--seed N | --seeds FROM COUNT | --same FROM COUNT | --seconds S [--from N]]"
-                    " [--plant NAME] [--must-fail]\n");
+                    " [--durability] [--levels] [--plant NAME] [--must-fail]\n");
     return 64;
 }
 
@@ -159,6 +175,10 @@ int main(int argc, char **argv)
             from = strtoull(argv[++i], NULL, 0);
         } else if (strcmp(argv[i], "--plant") == 0 && left >= 1 && choose_plant(argv[i + 1])) {
             i++;
+        } else if (strcmp(argv[i], "--durability") == 0) {
+            faults_durability = true;
+        } else if (strcmp(argv[i], "--levels") == 0) {
+            levels = true;
         } else if (strcmp(argv[i], "--must-fail") == 0) {
             must_fail = true;
         } else {

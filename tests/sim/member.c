@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/disk.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/network.h"
 
 #define WALL_BASE_NS (INT64_C(1700000000) * NS_PER_S)
@@ -68,11 +69,12 @@ static void env_send(void *context, const struct replica_message *message)
     network_send(m->world, message, m->identity);
 }
 
-static void env_persist(void *context, uint64_t number, const struct raft_update *u)
+static bool env_persist(void *context, uint64_t number, const struct raft_update *u)
 {
     struct member *m = context;
     if (!m->dying)
         disk_persist(m, number, u);
+    return number % 2 == 0; /* a member works with either */
 }
 
 static void env_compact(void *context, uint64_t index)
@@ -115,6 +117,8 @@ static void work_due(struct world *w, struct event *e)
     if (!ran)
         work_later(m, we->work);
     take_part(we->work);
+    if (!ran)
+        checks_copied(w, m);
     member_settle(w, m);
 }
 
@@ -123,7 +127,10 @@ static void work_later(struct member *m, struct member_work *work)
     struct work_event *e = MEM_NEW(struct work_event);
     e->event = (struct event){.member = m->index, .life = m->life, .run = work_due};
     e->work = work;
-    world_after(m->world, world_between_ns(m->world, 0, 50 * NS_PER_MS), &e->event);
+    struct world *w = m->world;
+    int64_t delay_ns = work->work->soon ? work->ran ? 0 : world_between_ns(w, w->plan.disk_min_ns, w->plan.disk_max_ns)
+                                        : world_between_ns(w, 0, 50 * NS_PER_MS);
+    world_after(w, delay_ns, &e->event);
 }
 
 static void env_work(void *context, struct replica_work *work)
@@ -140,7 +147,10 @@ static void turn(struct world *w, struct event *e)
     struct member *m = w->members[e->member];
     m->wake_due = false;
     trace_whose(m->index);
+    uint64_t applied = meta_applied_index(replica_meta(m->replica));
     replica_turn(m->replica);
+    if (replica_meta(m->replica) && meta_applied_index(replica_meta(m->replica)) != applied)
+        checks_installed(w, m);
     member_settle(w, m);
 }
 
@@ -209,6 +219,11 @@ static void env_fault(void *context, const char *text)
     checks_fault(m->world, m, text);
 }
 
+static void env_noticed(void *context, uint64_t session)
+{
+    (void)context, (void)session; /* simulated clients keep nothing yet */
+}
+
 static const struct replica_env env_table = {.boot_ns = env_boot_ns,
                                              .wall_ns = env_wall_ns,
                                              .random = env_random,
@@ -221,6 +236,7 @@ static const struct replica_env env_table = {.boot_ns = env_boot_ns,
                                              .leader_ready = env_leader_ready,
                                              .config_changed = env_config_changed,
                                              .applied = env_applied,
+                                             .noticed = env_noticed,
                                              .cluster_id = env_cluster_id,
                                              .fault = env_fault};
 
@@ -302,6 +318,8 @@ void member_start(struct world *w, struct member *m)
     struct replica_options options = {.id = m->index + 1,
                                       .data = m->path,
                                       .files = &m->disk.table,
+                                      .durability = plan->durability ? REPLICA_DURABILITY_ON : REPLICA_DURABILITY_NONE,
+                                      .durability_files = &m->durability_disk.table,
                                       .known_cluster = m->known_cluster,
                                       .election = RAFT_ELECTION_AUTO,
                                       .reads = plan->read_index ? RAFT_READS_READINDEX : RAFT_READS_LEASE,
@@ -317,6 +335,7 @@ void member_start(struct world *w, struct member *m)
                                       .meta_cache_bytes = MIB,
                                       .meta_write_buffer_bytes = WRITE_BUFFER_BYTES,
                                       .lose_unflushed = true,
+                                      .level_max = m->level_max,
                                       .apply_slice_ns = NS_PER_MS};
     struct replica_env env = env_table;
     struct err_text why = {""};
@@ -354,9 +373,14 @@ static void close_replica(struct member *m)
     struct replica_status status;
     replica_status(m->replica, &status);
     m->world->counts.snapshots += status.snapshots_installed;
+    m->world->counts.recovered += status.puts_recovered;
     m->dying = true;
     trace_whose(m->index);
     replica_stop(m->replica);
+    list_for_each (node, &m->works) {
+        struct member_work *work = container_of(node, struct member_work, link);
+        work->ran = work->ran || work->work->soon; /* one write and one sync: they never came to it */
+    }
     for (struct list_node *node; (node = list_first(&m->works));)
         take_part(container_of(node, struct member_work, link));
     replica_close(m->replica, false);
@@ -373,7 +397,14 @@ void member_crash(struct world *w, struct member *m, enum member_crash how)
     trace(w, m->index, "crashes (%s)", how == MEMBER_CRASH_POWER ? "power" : "process");
     close_replica(m);
     sim_disk_crash(&m->disk, how == MEMBER_CRASH_POWER ? SIM_CRASH_RANDOM : SIM_CRASH_KEEP);
+    sim_disk_crash(&m->durability_disk, how == MEMBER_CRASH_POWER ? SIM_CRASH_RANDOM : SIM_CRASH_KEEP);
     m->paused_until_ns = 0;
+}
+
+/* What is drawn for a world without durability logs is what it was before there were any. */
+static void init_durability_disk(struct world *w, struct member *m)
+{
+    sim_disk_init(&m->durability_disk, w->plan.durability ? prng_next(&w->prng) : 1);
 }
 
 static void new_identity(struct member *m)
@@ -387,11 +418,13 @@ void member_wipe(struct world *w, struct member *m)
     trace(w, m->index, "loses its disk");
     sim_disk_free(&m->disk);
     sim_disk_init(&m->disk, prng_next(&w->prng));
+    sim_disk_free(&m->durability_disk);
+    init_durability_disk(w, m);
     remove_tree(m->path);
     CHECK(mkdir(m->path, 0700) == 0);
     new_identity(m);
     m->waits = true;
-    m->known_cluster = m->faulted = false;
+    m->known_cluster = m->faulted = m->rotten = false;
     checks_wiped(w, m);
 }
 
@@ -408,10 +441,12 @@ void member_new(struct world *w)
     list_init(&m->jobs);
     list_init(&m->works);
     new_identity(m);
+    levels_choose(w, m);
     m->boot_base_ns = world_between_ns(w, 0, BOOT_BASE_MAX_NS);
     m->drift_ppm = w->plan.clock_faults ? (int64_t)prng_below(&w->prng, 50001) : 0;
     m->wall_offset_ns = w->plan.clock_faults ? world_between_ns(w, 0, 60 * NS_PER_S) : 0;
     sim_disk_init(&m->disk, prng_next(&w->prng));
+    init_durability_disk(w, m);
     w->members[w->member_count++] = m;
     member_start(w, m);
 }
@@ -422,6 +457,7 @@ void member_free(struct world *w, struct member *m)
     if (m->replica)
         close_replica(m);
     sim_disk_free(&m->disk);
+    sim_disk_free(&m->durability_disk);
     remove_tree(m->path);
     free(m);
 }

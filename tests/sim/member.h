@@ -20,10 +20,13 @@ struct member {
     struct replica *replica; /* NULL: down */
     bool dying;              /* being closed: nothing of it is heard any more */
     bool faulted;            /* out of service, or refused at its start */
+    bool rotten;             /* bits of its disk were turned, and it has not been replaced yet */
     bool disk_fails;         /* its disk was made to fail: until it is a voter again (faults.c) */
     bool stays_down;         /* until the end */
     bool waits;              /* was not of the first configuration, or was wiped: starts without one */
     bool known_cluster;
+    bool old; /* an older program than the cluster needs was started on purpose (levels.c) */
+    uint32_t level_max;
     char path[128];
     uint8_t identity[16];
 
@@ -35,8 +38,8 @@ struct member {
     int64_t since_ns, boot_base_ns, wall_offset_ns;
     int64_t drift_ppm;
 
-    struct sim_disk disk;
-    struct list jobs; /* struct log_job: not written yet, in order */
+    struct sim_disk disk, durability_disk; /* of the log; of the durability log */
+    struct list jobs;                      /* struct log_job: not written yet, in order */
     bool disk_busy;
     struct replica_log_result written;
     unsigned cut_write_after; /* the power goes in the next write, after so many calls; 0: it doesn't */

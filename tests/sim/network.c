@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "proto/wire_replica.h"
 #include "tests/sim/client.h"
 #include "tests/sim/member.h"
 #include "tests/sim/service.h"
@@ -49,19 +50,16 @@ static void deliver(struct world *w, struct event *e)
         member_receive(w, w->members[e->member], &d->message, d->identity);
 }
 
-static void copy_message(struct replica_message *to, const struct replica_message *from, struct arena *arena)
+/* As on a wire: what is not encoded is lost. */
+static void copy_message(struct world *w, struct replica_message *to, const struct replica_message *from,
+                         struct arena *arena)
 {
-    *to = *from;
-    to->manifest = arena_slice(arena, from->manifest);
-    to->data = arena_slice(arena, from->data);
-    if (from->type != REPLICA_RAFT || from->raft.entry_count == 0)
-        return;
-    struct raft_entry *entries = arena_alloc(arena, from->raft.entry_count * sizeof *entries);
-    for (unsigned i = 0; i < from->raft.entry_count; i++) {
-        entries[i] = from->raft.entries[i];
-        entries[i].data = arena_slice(arena, entries[i].data);
-    }
-    to->raft.entries = entries;
+    struct slice message, payload;
+    struct err_text why = {""};
+    wire_replica_encode(from, arena, &message, &payload);
+    payload = arena_slice(arena, payload); /* borrowed from the sender, which may be gone when it arrives */
+    if (wire_replica_decode(message, payload, arena, to, &why) != ERR_OK)
+        world_fail(w, "a message of type %d can't be read: %s", (int)from->type, why.text);
 }
 
 static size_t message_size(const struct replica_message *m)
@@ -87,7 +85,7 @@ void network_send(struct world *w, const struct replica_message *m, const uint8_
         d->event = (struct event){.member = to, .run = deliver, .drop = delivery_drop};
         d->from = from;
         memcpy(d->identity, identity, sizeof d->identity);
-        copy_message(&d->message, m, &d->arena);
+        copy_message(w, &d->message, m, &d->arena);
         world_at(w, at_ns, &d->event);
     }
 }

@@ -8,7 +8,7 @@
 /* From a member to another, copied; identity: of the sender's data directory. */
 void network_send(struct world *w, const struct replica_message *m, const uint8_t identity[16]);
 
-enum request_kind { REQUEST_COMMAND, REQUEST_QUERY, REQUEST_KEEPALIVE };
+enum request_kind { REQUEST_COMMAND, REQUEST_QUERY, REQUEST_KEEPALIVE, REQUEST_DURABLE };
 /* A client's request or its answer. `try` tells an answer to an earlier try from one to this. */
 struct packet {
     enum request_kind kind;
@@ -19,7 +19,8 @@ struct packet {
     struct slice message;
     /* of an answer */
     enum err status;
-    uint32_t leader; /* NOT_LEADER: the index of whom the member takes for it; WORLD_NOBODY */
+    struct durability_ack ack; /* DURABLE */
+    uint32_t leader;           /* NOT_LEADER: the index of whom the member takes for it; WORLD_NOBODY */
 };
 void network_request(struct world *w, const struct packet *p);
 void network_answer(struct world *w, const struct packet *p);

@@ -4,11 +4,12 @@
 #include "tests/sim/member.h"
 
 struct served {
+    struct replica_durable durable;
     struct replica_proposal proposal;
     struct replica_read read;
     struct member *member;
     struct packet packet; /* without its message */
-    struct meta_query query;
+    struct replica_query query;
     struct arena arena;
 };
 
@@ -53,34 +54,47 @@ static void serve_command(struct served *s, struct slice message)
         refuse(s, ERR_PROTOCOL);
         return;
     }
+    enum err e = replica_may_propose(r, &command, &why);
+    if (e != ERR_OK) {
+        refuse(s, e);
+        return;
+    }
     if (command.session != 0)
         (void)replica_session_touch(r, command.session);
+    s->proposal.done = command_done;
+    if (replica_durable_join(r, command.session, command.seq, &s->proposal))
+        return;
     command.time_ns = replica_command_time_ns(r);
     s->proposal.data = wire_meta_command_encode(&command, &s->arena);
-    s->proposal.done = command_done;
     replica_propose(r, &s->proposal);
 }
 
-static void query_done(struct replica_read *read, enum err status)
+static void durable_done(struct replica_durable *d, enum err status)
 {
-    struct served *s = container_of(read, struct served, read);
-    struct meta_query_reply reply = {0};
+    struct served *s = container_of(d, struct served, durable);
+    s->packet.ack = d->ack;
+    refuse(s, status);
+}
+
+static void query_done(struct replica_query *query, enum err status)
+{
+    struct served *s = container_of(query, struct served, query);
     if (status == ERR_OK && s->member->dying)
         status = ERR_SHUTDOWN;
-    if (status == ERR_OK)
-        status = meta_query(replica_meta(s->member->replica), &s->query, &s->arena, &reply);
-    answer(s, status, status == ERR_OK ? wire_meta_query_reply_encode(&reply, &s->arena) : SLICE(NULL, 0));
+    answer(s, status, status == ERR_OK ? wire_meta_query_reply_encode(&query->reply, &s->arena) : SLICE(NULL, 0));
 }
 
 static void serve_query(struct served *s, struct slice message)
 {
     struct err_text why;
-    if (wire_meta_query_decode(arena_slice(&s->arena, message), &s->arena, &s->query, &why) != ERR_OK) {
+    if (wire_meta_query_decode(arena_slice(&s->arena, message), &s->arena, &s->query.query, &why) != ERR_OK) {
         refuse(s, ERR_PROTOCOL);
         return;
     }
-    s->read.done = query_done;
-    replica_read(s->member->replica, &s->read, s->packet.forward);
+    s->query.query.any_member = s->packet.forward;
+    s->query.arena = &s->arena;
+    s->query.done = query_done;
+    replica_query(s->member->replica, &s->query);
 }
 
 /* As a read: only a leader that is confirmed to be it may tell a session that it is alive, or that it isn't. */
@@ -120,7 +134,7 @@ void service_request(struct world *w, struct member *m, const struct packet *p)
         free_served(s);
         return;
     }
-    enum err e = may_serve(m, p);
+    enum err e = p->kind == REQUEST_DURABLE ? ERR_OK : may_serve(m, p);
     trace_whose(m->index);
     if (e != ERR_OK) {
         refuse(s, e == ERR_IO ? ERR_CRASHED : e);
@@ -128,6 +142,10 @@ void service_request(struct world *w, struct member *m, const struct packet *p)
         serve_command(s, p->message);
     } else if (p->kind == REQUEST_QUERY) {
         serve_query(s, p->message);
+    } else if (p->kind == REQUEST_DURABLE) {
+        s->durable.command = arena_slice(&s->arena, p->message);
+        s->durable.done = durable_done;
+        replica_durable(m->replica, &s->durable);
     } else {
         s->read.done = keepalive_done;
         replica_read(m->replica, &s->read, false);

@@ -14,6 +14,13 @@
 #define BUSY_MAX 3u
 #define RETRY_NS (100 * NS_PER_MS)
 #define LIN_BUDGET 400000u
+#define REWRITE_PERCENT 40u
+#define KEY_TTL_NS (300 * NS_PER_MS)
+
+/* Registers: the group of a file, what is in it, and keys. Its contents are CONTENTS_BYTES, each with an extent whose
+ * block's id begins with the value, or all with one after a rewrite, whose id does so too. */
+enum { GROUP, CONTENTS, KEY, KEYS = 3 };
+#define CONTENTS_BYTES 3u
 
 /* What has to be there before anything else: made by the first client, step by step; each may be repeated. */
 enum setup { SETUP_DIRECTORY, SETUP_LOOKUP, SETUP_LIST, SETUP_REGISTER, SETUP_DONE };
@@ -38,6 +45,7 @@ struct job {
     enum history history;
     size_t number; /* in it */
     struct lin_call call;
+    bool rewrites; /* the contents: no part of a history, since nobody is to see a difference */
 };
 
 static int64_t moment(struct world *w)
@@ -94,6 +102,12 @@ static void on_command(struct world *w, struct operation *o, enum err status, co
         setup_done(w, j, status == ERR_OK ? reply->status : status, status == ERR_OK ? &reply->attr : NULL);
         return;
     }
+    if (j->rewrites) {
+        if (status == ERR_OK && reply->status != ERR_OK && reply->status != ERR_VERSION)
+            world_fail(w, "client %u: a rewrite ends with %s", o->client->index + 1, err_name(reply->status));
+        free(j);
+        return;
+    }
     if (status != ERR_OK) {
         w->counts.unknown++;
         lin_open(h, j->number);
@@ -117,6 +131,24 @@ static void on_command(struct world *w, struct operation *o, enum err status, co
     free(j);
 }
 
+/* Commits and rewrites are of all of it, so it is of one of them. */
+static int64_t contents_value(struct world *w, const struct meta_query_reply *reply)
+{
+    uint64_t end = 0, value = 0;
+    for (unsigned i = 0; i < reply->extent_count; i++) {
+        const struct meta_extent *e = &reply->extents[i];
+        uint64_t here = get_u64be(e->block.bytes);
+        if (e->file_offset != end || (i > 0 && here != value))
+            world_fail(w, "the contents are of %" PRIu64 " up to %" PRIu64 ", and behind that of %" PRIu64, value, end,
+                       here);
+        value = here;
+        end += e->length;
+    }
+    if (end != 0 && end != CONTENTS_BYTES)
+        world_fail(w, "the contents have %" PRIu64 " bytes", end);
+    return (int64_t)value;
+}
+
 static void list_answered(struct world *w, struct lin_history *h, const struct job *j,
                           const struct meta_query_reply *reply)
 {
@@ -131,12 +163,26 @@ static void list_answered(struct world *w, struct lin_history *h, const struct j
     free(tags);
 }
 
+static int64_t key_value(struct world *w, const struct meta_query_reply *reply)
+{
+    if (reply->kv_count != 1 || (reply->kv[0].found && reply->kv[0].value.size != 8))
+        world_fail(w, "a key has a value that nobody gave it");
+    return reply->kv[0].found ? (int64_t)get_u64be(reply->kv[0].value.data) : 0;
+}
+
+static void rewrite_what_is_there(struct world *w, struct client *c, const struct meta_query_reply *reply);
+
 static void on_query(struct world *w, struct operation *o, const struct meta_query_reply *reply)
 {
     struct job *j = container_of(o, struct job, operation);
     struct lin_history *h = w->workload->histories[j->history];
     if (j->setup) {
         setup_done(w, j, reply->status, &reply->attr);
+        return;
+    }
+    if (j->rewrites) {
+        rewrite_what_is_there(w, o->client, reply);
+        free(j);
         return;
     }
     struct lin_answer answer = {.error = reply->status, .value = LIN_UNSEEN};
@@ -148,7 +194,9 @@ static void on_query(struct world *w, struct operation *o, const struct meta_que
         answer.value = reply->attr.uid;
         answer.links = S_ISDIR(reply->attr.mode) ? 0 : reply->attr.nlink;
     } else if (reply->status == ERR_OK && j->call.verb == LIN_READ) {
-        answer.value = reply->attr.gid;
+        answer.value = j->call.object >= KEY        ? key_value(w, reply)
+                       : j->call.object == CONTENTS ? contents_value(w, reply)
+                                                    : reply->attr.gid;
     }
     char text[120];
     if (j->call.verb == LIN_LIST_ALL)
@@ -306,6 +354,79 @@ static void ask_list(struct world *w, struct client *c, bool any_member)
     put_u64be(extent.block.bytes, (uint64_t)call.a);
     struct meta_command command = {.op = META_COMMIT,
                                    .commit = {.ino = l->list, .extents = &extent, .extent_count = 1, .append = true}};
+    struct slice bytes = SLICE(extent.block.bytes, 8);
+    if (call.a % 3 == 0) /* its own bytes, inline: other bytes of the state, of snapshots and of the chain hash */
+        command.commit.inlined = &bytes, command.commit.inlined_count = 1;
+    client_command(w, c, &command, &j->operation);
+}
+
+/* With each value comes a key that expires soon: entries of the leader's own, and rows that come and go. */
+static void ask_key(struct world *w, struct client *c, bool any_member, const struct lin_call *call, struct job *j)
+{
+    struct slice key = slice_str(call->object == KEY ? "register" : call->object == KEY + 1 ? "second" : "third");
+    uint8_t value[8];
+    put_u64be(value, (uint64_t)call->a);
+    if (call->verb == LIN_READ) {
+        struct meta_query query = {.op = META_QUERY_KV_GET, .keys = &key, .key_count = 1};
+        client_query(w, c, &query, any_member, &j->operation);
+        return;
+    }
+    struct slice expiring = SLICE(value + 7, 1);
+    const struct meta_kv_change changes[] = {
+        {.kind = META_KV_PUT, .type = META_KV_BYTES, .key = key, .value = SLICE(value, 8)},
+        {.kind = META_KV_PUT, .type = META_KV_BYTES, .key = expiring, .ttl_ns = KEY_TTL_NS},
+        {.kind = META_KV_APPEND, .type = META_KV_BYTES, .key = slice_str("list"), .value = expiring}};
+    struct meta_command command = {.op = META_KV, .kv = {.changes = changes, .count = ARRAY_SIZE(changes)}};
+    if (w->plan.durability && world_chance(w, 75)) {
+        command.kv.count = 1 + (call->a % 4 == 0); /* puts only */
+        client_put_fast(w, c, &command, &j->operation);
+        return;
+    }
+    client_command(w, c, &command, &j->operation);
+}
+
+/* ---- rewrites, as of client/extent_upkeep.c ---- */
+
+static struct job *new_rewrite(void)
+{
+    struct job *j = MEM_NEW(struct job);
+    j->operation.command_done = on_command;
+    j->operation.query_done = on_query;
+    j->rewrites = true;
+    return j;
+}
+
+static void ask_what_to_rewrite(struct world *w, struct client *c, bool any_member)
+{
+    struct meta_query query = {.op = META_QUERY_EXTENTS, .ino = w->workload->reg, .length = CONTENTS_BYTES};
+    client_query(w, c, &query, any_member, &new_rewrite()->operation);
+}
+
+static void rewrite_what_is_there(struct world *w, struct client *c, const struct meta_query_reply *reply)
+{
+    if (reply->status != ERR_OK || reply->extent_count == 0 || !client_has_room(c) || w->workload->stopped)
+        return;
+    struct meta_command command = {.op = META_REWRITE,
+                                   .rewrite = {.ino = w->workload->reg,
+                                               .length = CONTENTS_BYTES,
+                                               .extents = reply->extents,
+                                               .extent_count = reply->extent_count,
+                                               .epoch = UINT64_MAX}};
+    put_u64be(command.rewrite.block.bytes, get_u64be(reply->extents[0].block.bytes));
+    put_u64be(command.rewrite.block.bytes + 8, prng_next(&w->prng) | 1); /* another than any that was written */
+    client_command(w, c, &command, &new_rewrite()->operation);
+}
+
+static void write_contents(struct world *w, struct client *c, int64_t value, struct job *j)
+{
+    struct meta_extent extents[CONTENTS_BYTES];
+    for (unsigned i = 0; i < CONTENTS_BYTES; i++) {
+        extents[i] = (struct meta_extent){.file_offset = i, .length = 1};
+        put_u64be(extents[i].block.bytes, (uint64_t)value);
+        extents[i].block.bytes[SHA256_SIZE - 1] = (uint8_t)i;
+    }
+    struct meta_command command = {
+        .op = META_COMMIT, .commit = {.ino = w->workload->reg, .extents = extents, .extent_count = CONTENTS_BYTES}};
     client_command(w, c, &command, &j->operation);
 }
 
@@ -313,10 +434,29 @@ static void ask_register(struct world *w, struct client *c, bool any_member)
 {
     struct workload *l = w->workload;
     bool reads = world_chance(w, l->read_percent);
-    struct lin_call call = {.verb = reads ? LIN_READ : LIN_WRITE};
+    struct lin_call call = {.verb = reads ? LIN_READ : LIN_WRITE, .object = l->operations % (KEY + 1)};
+    if (call.object == CONTENTS && world_chance(w, REWRITE_PERCENT)) {
+        ask_what_to_rewrite(w, c, any_member);
+        return;
+    }
     if (!reads)
         call.a = (int64_t)prng_between(&w->prng, 1, 1000000);
+    if (call.object == KEY && w->plan.durability)
+        call.object = KEY + (unsigned)prng_below(&w->prng, KEYS);
     struct job *j = new_job(w, c, HISTORY_REGISTER, &call);
+    if (call.object >= KEY) {
+        ask_key(w, c, any_member, &call, j);
+        return;
+    }
+    if (call.object == CONTENTS && !reads) {
+        write_contents(w, c, call.a, j);
+        return;
+    }
+    if (reads && call.object == CONTENTS) {
+        struct meta_query query = {.op = META_QUERY_LAYOUT, .ino = l->reg, .length = META_SIZE_MAX};
+        client_query(w, c, &query, any_member, &j->operation);
+        return;
+    }
     if (reads) {
         struct meta_query query = {.op = META_QUERY_GETATTR, .ino = l->reg};
         client_query(w, c, &query, any_member, &j->operation);

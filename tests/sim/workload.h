@@ -1,5 +1,5 @@
-/* workload.h: what the clients do: names of one directory, appends to one file, the group of another as a register; and
- * the histories of it (tests/lin/lin.h). */
+/* workload.h: what the clients do: names of one directory, appends to one file, the group of another and a key as
+ * registers; and the histories of it (tests/lin/lin.h). */
 #pragma once
 
 #include "tests/lin/lin.h"

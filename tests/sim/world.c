@@ -7,6 +7,7 @@
 #include "tests/sim/checks.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/levels.h"
 #include "tests/sim/member.h"
 #include "tests/sim/workload.h"
 
@@ -108,9 +109,9 @@ static void run_heal(struct world *w)
     }
 }
 
-void world_run(struct world *w, uint64_t seed, const char *base, bool trace_lines)
+void world_run(struct world *w, uint64_t seed, const char *base, bool levels, bool trace_lines)
 {
-    *w = (struct world){.seed = seed, .trace = trace_lines, .out = stdout};
+    *w = (struct world){.seed = seed, .plan.levels = levels, .trace = trace_lines, .out = stdout};
     trace_attach(w);
     prng_seed(&w->prng, seed);
     (void)prng_next(&w->prng);
@@ -126,6 +127,8 @@ void world_run(struct world *w, uint64_t seed, const char *base, bool trace_line
     for (unsigned i = 0; i < w->plan.clients; i++)
         client_new(w);
     faults_begin(w);
+    if (levels)
+        levels_begin(w);
     run_until(w, w->plan.faults_ns);
     run_heal(w);
     checks_end(w);

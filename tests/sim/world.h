@@ -11,6 +11,7 @@
  *   client.c     sessions, requests, repeats: the client's own logic
  *   workload.c   what clients ask for, and what the history of it says
  *   faults.c     what goes wrong, and when it ends
+ *   levels.c     with --levels: programs of two levels, replaced one after the other
  *   checks.c     what must hold at any time, and at the end
  *
  * Memory is that of one seed. */
@@ -53,7 +54,9 @@ struct plan {
     int64_t faults_ns, heal_ns;        /* how long things go wrong; how long the cluster has to recover afterwards */
     int64_t election_timeout_ns, heartbeat_ns, session_timeout_ns;
     unsigned log_entries;
+    bool levels; /* not by the seed: the program was asked for it */
     bool read_index, reordering, memberships, disk_faults, clock_faults, follower_reads;
+    bool durability; /* members have durability logs, and some puts of keys are acknowledged ahead of their order */
     unsigned loss_percent, duplicate_percent;
     unsigned stray_percent; /* requests that are not sent where they should */
     int64_t latency_min_ns, latency_max_ns, disk_min_ns, disk_max_ns, fault_every_ns;
@@ -74,6 +77,7 @@ struct world {
     uint64_t order, steps;
     bool over;          /* nothing new happens: the end of a run */
     bool healing;       /* no new faults */
+    bool level_raised;  /* somebody has applied it */
     char directory[64]; /* of the members' states */
     struct link links[WORLD_ENDPOINTS][WORLD_ENDPOINTS];
     struct member *members[WORLD_MEMBERS]; /* by id - 1 */
@@ -88,7 +92,7 @@ struct world {
 
     struct {
         uint64_t messages, commands, queries, elections, crashes, faults, snapshots, changes, expired, log_writes,
-            unknown, undecided;
+            unknown, undecided, rotten_bits, fast_tried, fast_done, recovered, raised, next, too_old;
     } counts;
 };
 
@@ -100,7 +104,7 @@ struct world_result {
 };
 /* Runs one seed from its first to its last event. A fault found ends the process by world_fail. base: where the
  * members' directories are made, and removed. */
-void world_run(struct world *w, uint64_t seed, const char *base, bool trace);
+void world_run(struct world *w, uint64_t seed, const char *base, bool levels, bool trace);
 void world_at(struct world *w, int64_t at_ns, struct event *e); /* e->run, drop, member and life are set */
 void world_after(struct world *w, int64_t delay_ns, struct event *e);
 /* Removes what is left of a run. */

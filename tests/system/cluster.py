@@ -1,7 +1,8 @@
 """Real nodes and real mounts for the system tests: processes that we started, ended by pid, and mounts that are undone even
 when a test fails. Nothing here sleeps where it can await a condition."""
 
-import contextlib
+import collections
+import itertools
 import json
 import os
 import pathlib
@@ -18,34 +19,63 @@ PATIENCE = float(os.environ.get("SURF_PATIENCE", "1"))
 
 def wait_until(what, condition, seconds=20):
     """The first true value of condition(), polled; fails with `what` otherwise."""
-    end = time.monotonic() + seconds * PATIENCE
+    begun = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        waited = time.monotonic() - begun
+        if waited > seconds * PATIENCE:
             raise AssertionError(f"waited {seconds * PATIENCE:.0f} s for {what}")
-        time.sleep(0.01)
+        # The longer it takes, the less often it is looked at: each look may be a program, and the machine has other tests to run.
+        time.sleep(min(max(0.01, waited / 10), 0.25))
+
+
+# Below those that the kernel gives to clients, and for each worker of a run a range of its own.
+PORTS_PER_WORKER = 1500
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+FIRST_PORT = 20000 + WORKER % 8 * PORTS_PER_WORKER
+next_port = itertools.count(os.getpid() % PORTS_PER_WORKER)
+claims = collections.deque(maxlen=100)  # what tells other runs on this machine which ports were given here; more than one test needs
+
+
+def claim(port):
+    """Whether it is free, and no other run has it for a server that doesn't listen at the moment."""
+    claimed = socket.socket(socket.AF_UNIX)
+    try:
+        claimed.bind(f"\0surffs-test-port-{port}")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        claimed.close()
+        return False
+    claims.append(claimed)
+    return True
+
+
+def is_listening(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
+    """So many free ports; each is given again only after all others."""
+    found = []
+    for _ in range(2 * PORTS_PER_WORKER):
+        port = FIRST_PORT + next(next_port) % PORTS_PER_WORKER
+        if port not in found and claim(port):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"no {count} free ports")
 
 
 def free_port_run(count):
-    """The first of `count` free ports in a row, below those that the kernel gives to clients."""
-    for first in range(20000 + os.getpid() % 5000, 32000, count + 1):
-        try:
-            with contextlib.ExitStack() as stack:
-                for port in range(first, first + count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
+    """The first of `count` free ports in a row."""
+    for _ in range(PORTS_PER_WORKER):
+        ports = free_ports(count)
+        if ports[-1] - ports[0] == count - 1:
+            return ports[0]
     raise AssertionError(f"no {count} free ports in a row")
 
 
@@ -96,10 +126,11 @@ class Node:
         self.data = cluster.dir / f"data{number}"
         self.log = cluster.dir / f"node{number}.log"
         self.process = None
+        self.program = BIN / "surfd"
 
     def start(self, *more):
         assert not self.running()
-        command = [BIN / "surfd", "-l", "-p", self.port, "--id", self.id, "--data", self.data, *self.extra, *more]
+        command = [self.program, "-l", "-p", self.port, "--id", self.id, "--data", self.data, *self.extra, *more]
         if self.cluster.peers and self.peers:
             command += ["--peers", self.cluster.peers]
         self.process = Process(f"node{self.id}", command, self.log, env=self.cluster.env)
@@ -107,8 +138,7 @@ class Node:
 
     def listening(self):
         assert self.running(), f"node {self.id} ended with {self.process.popen.returncode}:\n{self.process.tail()}"
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
+        return is_listening(self.port)
 
     def running(self):
         return self.process is not None and self.process.running()
@@ -128,6 +158,7 @@ class Mount:
         self.path = cluster.dir / name
         self.log = cluster.dir / f"mount-{name}.log"
         self.process = None
+        self.program = BIN / "surffs"
 
     def __truediv__(self, name):
         return self.path / name
@@ -136,16 +167,35 @@ class Mount:
         with open("/proc/self/mountinfo") as f:
             return any(line.split()[4] == str(self.path) for line in f)
 
-    def start(self, *options, servers=None):
+    def start(self, *options, servers=None, prefix=()):
+        self.launch(*options, servers=servers, prefix=prefix)
+        self.wait_mounted()
+
+    def launch(self, *options, servers=None, prefix=()):
         self.path.mkdir(exist_ok=True)
-        self.process = Process(f"mount-{self.name}", [BIN / "surffs", servers or self.cluster.addresses, self.path, "-f", *options],
+        self.process = Process(f"mount-{self.name}", [*prefix, self.program, servers or self.cluster.addresses, self.path, "-f", *options],
                                self.log, env=self.cluster.env)
 
+    def assert_running(self):
+        assert self.process.running(), f"surffs ended with {self.process.popen.returncode}:\n{self.process.tail()}"
+
+    def wait_mounted(self):
         def up():
-            assert self.process.running(), f"surffs ended with {self.process.popen.returncode}:\n{self.process.tail()}"
+            self.assert_running()
             return self.mounted()
 
         wait_until(f"the mount {self.name}", up, 30)
+
+    def counter_lines(self):
+        self.assert_running()
+        return [line for line in self.log.read_text(errors="replace").splitlines() if " requests=" in line]
+
+    def counters(self):
+        """What it logs at SIGUSR2: requests of the kernel, calls to the metastore, and so on."""
+        before = len(self.counter_lines())
+        self.process.signal(signal.SIGUSR2)
+        wait_until("the counters", lambda: len(self.counter_lines()) > before)
+        return {name: int(value) for name, value in (item.split("=") for item in self.counter_lines()[-1].split() if "=" in item)}
 
     def stop(self):
         """Unmounts and gives the exit code of surffs."""
@@ -168,6 +218,7 @@ class Cluster:
         self.peers = ",".join(f"{i}=127.0.0.1:{p}" for i, p in enumerate(ports, 1)) if count > 1 else ""
         self.nodes = {i: Node(self, i, p, extra) for i, p in enumerate(ports, 1)}
         self.mounts = {}
+        self.unsound = None  # why the nodes are not to be brought back and checked at the end, if they are not
 
     @property
     def addresses(self):
@@ -187,6 +238,10 @@ class Cluster:
         """id -> role, as the leader knows them; only once no change is under way."""
         view = json.loads(self.surfctl("--json", "members").stdout)
         return {} if view["change_pending"] else {m["id"]: m["role"] for m in view["members"]}
+
+    def wait_answering(self):
+        """All nodes answer administration; there need not be a leader."""
+        wait_until("all nodes to answer", lambda: sum(s["state"] != "UNREACHABLE" for s in self.node_states().values()) == len(self.nodes))
 
     def wait_formed(self, seconds=20):
         """A leader, and every block server registered and reporting: what is written from here on has all its replicas."""
@@ -238,13 +293,55 @@ class Cluster:
 
     # -- the end
 
-    def close(self):
+    def bring_back(self):
+        """All that was started once runs and serves again."""
+        for node in self.nodes.values():
+            if node.running():
+                node.process.signal(signal.SIGCONT)
+            elif node.process is not None:
+                node.start()
+        for number, node in self.node_states().items():
+            if node["state"] == "CRASHED":
+                self.surfctl("restore", number)
+        self.surfctl("heal")
+        if any("manual" in map(str, node.extra) for node in self.nodes.values()):
+            self.lead_by_hand()
+        else:
+            self.wait_leader(seconds=30)
+
+    def lead_by_hand(self):
+        """Without timers nobody hears of anything but by a heartbeat."""
+        wait_until("a leader", lambda: any(self.surfctl("leader", number, check=False).returncode == 0 for number in self.nodes))
+
+        def told():
+            self.surfctl("heartbeat", self.leader(), check=False)
+            return len({node.get("applied") for node in self.node_states().values() if node["state"] != "BLOCK"}) == 1
+
+        wait_until("all to have heard of everything", told)
+
+    def check_sound(self):
+        """surfctl fsck, which waits for copies that are being made: every test leaves a cluster behind that has lost nothing."""
+        self.bring_back()
+        done = self.surfctl("-t", 30 * PATIENCE, "fsck", "--wait", 60 * PATIENCE, check=False, timeout=200)
+        assert done.returncode == 0, f"surfctl fsck: {done.returncode}:\n{done.stdout}{done.stderr}"
+
+    def close(self, check=False):
+        """check: whether the cluster is sound, when nobody writes any more."""
         problems = []
         for mount in self.mounts.values():
             try:
                 mount.stop()
             except Exception as e:  # the rest must still be undone
                 problems.append(f"{mount.name}: {e!r}")
+        try:
+            if check and not self.unsound and any(node.process for node in self.nodes.values()):
+                self.check_sound()
+        except Exception as e:
+            problems.append(f"not sound at the end: {e}")
+        for node in self.nodes.values():
+            if node.running():
+                node.process.signal(signal.SIGCONT)
+                node.process.signal(signal.SIGTERM)
         for node in self.nodes.values():
             try:
                 node.stop()

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,8 +9,25 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 import cluster as clusters  # noqa: E402
 
+# Who was started in the background by a shell ignores it, and so would the programs that are to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Programs that take minutes each: make soak.
+collect_ignore = [] if "SURF_SOAK_SECONDS" in os.environ else ["test_large_programs.py"]
+# The files that take minutes come first, and the thousands of short tests last: then no worker is left alone with a long file at the end.
+LONG = ["test_linearizable", "test_partitions", "test_blocks", "test_never_hangs", "test_locks", "test_gc", "test_slow_servers",
+        "test_coherence", "test_membership", "test_divergence", "test_upgrade", "test_extents", "test_failover", "test_listings",
+        "test_snapshots", "test_http", "test_counters", "test_fsck", "test_disks", "test_disk_errors", "test_early_puts", "test_kv",
+        "test_surfstore_checks"]
+
+# AddressSanitizer keeps memory by its own rules: tests/run_all.py has a stage of its own for this.
+if "asan" in str(clusters.BIN):
+    collect_ignore.append("test_memory.py")
+    collect_ignore.append("test_page.py")  # needs a browser, and has a stage of its own
+
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG) + ("posix" in item.path.parts))
     reason = None
     if not os.path.exists("/dev/fuse"):
         reason = "/dev/fuse is missing"
@@ -21,9 +39,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def make_cluster(tmp_path):
-    """make_cluster(count, extra flags): a started cluster of one's own."""
-    made = []
+def make_cluster(tmp_path, request):
+    """make_cluster(count, extra flags): a started cluster of one's own, which is checked at the end."""
+    made, failed_before = [], request.session.testsfailed
 
     def make(count=3, extra=(), start=True):
         c = clusters.Cluster(tmp_path / f"cluster{len(made)}", count, extra)
@@ -34,7 +52,7 @@ def make_cluster(tmp_path):
 
     yield make
     for c in made:
-        c.close()
+        c.close(check=request.session.testsfailed == failed_before)
 
 
 @pytest.fixture
@@ -52,9 +70,9 @@ def mounts(cluster):
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(tmp_path_factory):
+def shared_cluster(tmp_path_factory, request):
     """Three nodes and two mounts for a whole module, whose tests keep to directories of their own and break nothing."""
-    c = clusters.Cluster(tmp_path_factory.mktemp("cluster"), 3)
+    c, failed_before = clusters.Cluster(tmp_path_factory.mktemp("cluster"), 3), request.session.testsfailed
     try:
         c.start()
         c.wait_formed()
@@ -62,7 +80,7 @@ def shared_cluster(tmp_path_factory):
         c.mount("b")
         yield c
     finally:
-        c.close()
+        c.close(check=request.session.testsfailed == failed_before)
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ host's network is not touched. Links are cut, also one way, by nft at the receiv
 import contextlib
 import glob
 import itertools
+import json
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -130,6 +132,21 @@ class Network:
         for number in machines:
             self.rule(number, f"ip saddr {{ {addresses} }} numgen random mod 100 < {percent} drop")
 
+    def received(self, number):
+        """Bytes that have come from other machines."""
+        text = run("ip", "-n", self.namespace(number), "-s", "-j", "link", "show", "eth0").stdout
+        return json.loads(text)[0]["stats64"]["rx"]["bytes"]
+
+    def slow(self, number, kib_per_second):
+        """What it sends and what it gets; heal doesn't end it."""
+        for where, device in ((self.namespace(number), "eth0"), (self.namespace(0), f"port{number}")):
+            run(*inside(where), "tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{kib_per_second * 8}kbit", "burst", "16kb",
+                "latency", "2s")
+
+    def unslow(self, number):
+        for where, device in ((self.namespace(number), "eth0"), (self.namespace(0), f"port{number}")):
+            run(*inside(where), "tc", "qdisc", "del", "dev", device, "root", check=False)
+
     def heal(self):
         for number in self.machines:
             self.nft(number, "flush chain inet surf input")
@@ -164,8 +181,14 @@ class Node(clusters.Node):
                        "FAKETIME_CACHE_DURATION=1"]
         return before
 
+    def remove_shared_clock(self):
+        """What libfaketime left of a process that was killed; the next one of that number would not start."""
+        for name in (f"faketime_shm_{self.process.pid}", f"sem.faketime_sem_{self.process.pid}") if self.process and self.time_of_day else ():
+            pathlib.Path("/dev/shm", name).unlink(missing_ok=True)
+
     def start(self):
         assert not self.running()
+        self.remove_shared_clock()
         command = [*self.cluster.net.inside(self.id), *self.clocks(), clusters.BIN / "surfd", "--insecure-listen-everywhere-without-tls",
                    "-p", self.port, "--id", self.id, "--data", self.data, "--peers", self.cluster.peers, *self.extra]
         self.process = clusters.Process(f"node{self.id}", command, self.log, env=self.cluster.env)
@@ -203,13 +226,16 @@ class Cluster(clusters.Cluster):
 def cluster(directory, count=3, machines=None, extra=(), fake_time=False):
     """A formed cluster of `count` nodes on a network with that many machines or more."""
     with Network(machines or count) as net:
-        made = Cluster(directory, net, count, extra)
+        made, ended_well = Cluster(directory, net, count, extra), False
         try:
             for node in made.nodes.values() if fake_time and FAKETIME else []:
                 node.fake_time_of_day()
             made.start()
             made.wait_formed()
             yield made
+            ended_well = True
         finally:
             net.heal()
-            made.close()
+            made.close(check=ended_well)
+            for node in made.nodes.values():
+                node.remove_shared_clock()

@@ -173,6 +173,7 @@ def test_surffs_mountpoints(shared_cluster, tmp_path):
     refused([BIN / "surffs", servers + ":/no-such-export", tmp_path, "-f"], "no-such-export")
     refused([BIN / "surffs", servers, tmp_path, "-f", "-o", "no_such_option"], "no_such_option")
     refused([BIN / "surffs", servers, tmp_path, "-f", "-o", "cache_size=lots"], "lots")
+    refused([BIN / "surffs", servers, tmp_path, "-f", "-o", "reads=everybody"], "everybody")
     assert not os.path.ismount(tmp_path)
 
 

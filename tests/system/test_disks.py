@@ -61,6 +61,7 @@ def disks(tmp_path):
 
 def place(c, number, disk):
     c.nodes[number].data = disk.path / "data"
+    c.unsound = "its disks are gone by then: the test checks it before"
 
 
 def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
@@ -85,6 +86,7 @@ def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
         clusters.wait_until("node 2 to come back", lambda: c.node_states()[2]["state"] in ("FOLLOWER", "LEADER"))
         c.wait_caught_up()
         assert len(list(a.path.iterdir())) == 51
+        c.check_sound()
     finally:
         for mount in c.mounts.values():
             mount.stop()
@@ -120,6 +122,7 @@ def test_power_cut(make_cluster, disks, which):
         assert not writer.error
         for name, digest in writer.digests.items():
             assert workload.sha256(a / name) == digest
+        c.check_sound()
     finally:
         for mount in c.mounts.values():
             mount.stop()

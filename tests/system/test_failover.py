@@ -79,7 +79,7 @@ def test_two_of_three_down(cluster, mounts):
 
 
 def test_all_killed_while_copying(make_cluster, capsys):
-    rounds = int(os.environ.get("SURF_KILL_ROUNDS", "20"))
+    rounds = int(os.environ.get("SURF_KILL_ROUNDS", "20" if clusters.PATIENCE == 1 else "6"))
     cluster = make_cluster(3)
     cluster.wait_formed()
     acknowledged = 0

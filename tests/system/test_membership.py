@@ -48,6 +48,23 @@ def test_one_grows_to_five_and_shrinks_back(make_cluster, capsys):
         assert workload.sha256(a / name) == digest
 
 
+def test_peers_alone_add_nobody(make_cluster):
+    """Who only writes more members into --peers is told, by the old node and by the new one, and loses nothing."""
+    c = make_cluster(1)
+    c.wait_formed()
+    new = clusters.Node(c, 2, clusters.free_ports(1)[0], ["-s", "meta"], peers=False)
+    peers = f"1={c.nodes[1].address},2={new.address}"
+    c.nodes[1].stop()
+    c.nodes[1].start("--peers", peers)
+    new.start("--peers", peers)
+    try:
+        clusters.wait_until("the new node to be told", lambda: "never one of them" in new.log.read_text())
+        assert "peers names node 2, which is no member" in c.nodes[1].log.read_text()
+        assert c.members() == {1: "voter"} and c.wait_leader() == 1
+    finally:
+        new.stop()
+
+
 def test_refusals_say_why(cluster):
     def refused(*args):
         done = cluster.surfctl("--timeout", "2", "members", *args, check=False)
@@ -91,6 +108,28 @@ def test_one_change_at_a_time(cluster):
             cluster.nodes[n].process.signal(signal.SIGCONT)
     clusters.wait_until("one outcome or the other", lambda: cluster.members() in ({1: "voter", 2: "voter", 3: "voter"}, {
         1: "voter", 2: "voter", 3: "voter", 4: "learner"}))
+
+
+def test_a_node_moves_to_another_address(cluster, mounts):
+    a, b = mounts
+    leader = cluster.wait_leader()
+    moving = next(n for n in cluster.nodes if n != leader)
+    node = cluster.nodes[moving]
+    (a / "before").write_text("1")
+    node.stop()
+    node.port, node.peers = clusters.free_ports(1)[0], False
+    node.address = f"127.0.0.1:{node.port}"
+    refused = cluster.surfctl("members", "move", moving, cluster.nodes[leader].address, check=False)
+    assert refused.returncode != 0 and "is that of member" in refused.stderr
+    cluster.surfctl("members", "move", moving, node.address)
+    (a / "meanwhile").write_text("2")
+    node.start()
+    cluster.wait_caught_up()
+    assert cluster.members() == {n: "voter" for n in cluster.nodes}
+    # It counts for the majority again, and mounts find it there.
+    cluster.nodes[leader].kill()
+    (b / "after").write_text("3")
+    assert {p.name: p.read_text() for p in b.path.iterdir()} == {"before": "1", "meanwhile": "2", "after": "3"}
 
 
 def test_removed_node_does_not_disturb(cluster, mounts):

@@ -33,7 +33,7 @@ def test_git(ab):
 def test_tar_and_rsync(ab, tmp_path):
     a, b = ab
     source = tmp_path / "source"
-    run("cp", "-a", "/usr/include/linux", source)
+    run("cp", "-a", "/usr/include/linux/netfilter", source)
     run("tar", "-C", tmp_path, "-cf", tmp_path / "s.tar", "source")
     run("tar", "-C", a, "-xf", tmp_path / "s.tar")
     run("diff", "-r", source, b / "source")
@@ -177,7 +177,7 @@ def test_rename_rules(ab):
 
 def test_many_entries(ab):
     a, b = ab
-    names = {f"entry-{n:05}" for n in range(3000)}
+    names = {f"entry-{n:05}" for n in range(2000)}
     for name in names:
         open(a / name, "w").close()
     assert set(os.listdir(b)) == names

@@ -2,7 +2,7 @@
 
 import cluster as clusters
 from cluster import wait_until
-from test_surfstore_checks import Background, probe, update
+from manual import Background, probe, update
 
 
 def test_s2_1_second_kill_stops_service_first_does_not(cluster):

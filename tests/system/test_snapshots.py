@@ -142,6 +142,7 @@ def test_wiped_disk_has_no_vote(cluster, mounts):
     node.start()
     leader = c.wait_leader()
     clusters.wait_until("the leader to notice", lambda: "another data directory" in c.nodes[leader].log.read_text())
+    clusters.wait_until("operators to be told", lambda: "NOT THE DATA IT HAD" in c.surfctl("members").stdout)
     other = next(n for n in c.nodes if n not in (lost, leader))
     c.nodes[other].kill()
     clusters.wait_until("no leader", lambda: c.state(leader)["state"] != "LEADER")

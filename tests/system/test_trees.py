@@ -1,10 +1,14 @@
 """Whole trees and big files, written through one mount and read through the other."""
 
 import os
+import pathlib
 import stat
 import subprocess
 
+import cluster as clusters
 import workload
+
+QUICK = clusters.PATIENCE == 1  # without sanitizers: then more of it
 
 
 def run(*command, **options):
@@ -28,18 +32,20 @@ def entries(top):
 
 def test_usr_include_is_the_same_on_the_other_mount(ab):
     a, b = ab
-    run("cp", "-a", "/usr/include", a)
-    run("diff", "-r", "--no-dereference", "/usr/include", b / "include")
-    assert entries("/usr/include") == entries(b / "include")
+    source = pathlib.Path("/usr/include" if QUICK else "/usr/include/linux")
+    run("cp", "-a", source, a / "copy")
+    run("diff", "-r", "--no-dereference", source, b / "copy")
+    assert entries(source) == entries(b / "copy")
 
 
-def test_one_gibibyte_has_the_same_sum_on_the_other_mount(ab):
+def test_a_large_file_has_the_same_sum_on_the_other_mount(ab):
     a, b = ab
+    size = 1 << 30 if QUICK else 1 << 28
     with open(a / "big", "wb") as f:
-        for _ in range(64):
+        for _ in range(size >> 24):
             f.write(os.urandom(16 << 20))
     assert workload.sha256(a / "big") == workload.sha256(b / "big")
-    assert os.stat(b / "big").st_size == 1 << 30
+    assert os.stat(b / "big").st_size == size
 
 
 def test_holes_overwrites_and_truncation(ab):

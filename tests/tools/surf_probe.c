@@ -4,7 +4,11 @@
  *   surf-probe -m ADDR,... version NAME          the file's version
  *   surf-probe -m ADDR,... ls                    names in the root directory
  *   surf-probe -m ADDR,... retry NAME            mkdir, sent twice under one request number: both outcomes
+ *   surf-probe -m ADDR,... retry-append KEY      the same with an element of a list; the second time after a line of
+ * input
+ *   surf-probe -m ADDR,... next                  a command of the level that this program doesn't know: what came of it
  *   --only ADDR   asks that node alone, once, and says what it answered
+ *   --hold        update says "ready" when all but the commit is done, and waits for a line of input
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +29,7 @@
 
 static struct rpc_address probe_servers[LIMIT_NODES];
 static size_t probe_server_count;
+static bool probe_holds;
 
 static int failed(enum err e, const char *what, const char *more)
 {
@@ -124,35 +129,85 @@ static enum err ask_leader(unsigned method, struct slice message, struct arena *
     }
 }
 
-static int retry_mkdir(const char *name)
+static enum err open_session(struct arena *arena, uint64_t *ret)
+{
+    struct slice answer;
+    struct err_text why;
+    struct meta_reply reply;
+    TRY(ask_leader(METHOD_META_CALL, session_open_message(arena), arena, &answer));
+    TRY(wire_meta_reply_decode(answer, arena, &reply, &why));
+    *ret = reply.session;
+    return reply.status;
+}
+
+/* The command, twice under one request number; between the two, with `waits`, until a line comes in. */
+static int retry(struct meta_command *command, const char *name, bool waits)
 {
     struct arena arena = {0};
     struct slice answer;
     struct err_text why;
     struct meta_reply reply;
     int code = 1;
-    enum err e = ask_leader(METHOD_META_CALL, session_open_message(&arena), &arena, &answer);
-    if (e != ERR_OK || wire_meta_reply_decode(answer, &arena, &reply, &why) != ERR_OK || reply.status != ERR_OK) {
+    enum err e = open_session(&arena, &command->session);
+    if (e != ERR_OK) {
         failed(e, "session", "");
         goto out;
     }
-    struct meta_command mkdir_command = {.op = META_MKDIR, .session = reply.session, .seq = 1};
-    mkdir_command.make.parent = META_ROOT_INO;
-    mkdir_command.make.name = slice_str(name);
-    mkdir_command.make.mode = S_IFDIR | 0755;
-    struct slice message = wire_meta_command_encode(&mkdir_command, &arena);
+    command->seq = 1;
+    struct slice message = wire_meta_command_encode(command, &arena);
     for (int attempt = 0; attempt < 2; attempt++) {
         e = ask_leader(METHOD_META_CALL, message, &arena, &answer);
         if (e != ERR_OK || wire_meta_reply_decode(answer, &arena, &reply, &why) != ERR_OK) {
-            failed(e, "mkdir", name);
+            failed(e, "retry", name);
             goto out;
         }
-        printf("%s\n", err_name(reply.status));
+        if (!waits) {
+            printf("%s\n", err_name(reply.status));
+            continue;
+        }
+        printf("%s %" PRIu64 "\n", err_name(reply.status), reply.kv_version);
+        fflush(stdout);
+        if (attempt == 0)
+            (void)!getchar();
     }
     code = 0;
 out:
     arena_free(&arena);
     return code;
+}
+
+static int next(void)
+{
+    _cleanup_(arena_free) struct arena arena = {0};
+    struct meta_command command = {.op = META_NEXT, .seq = 1};
+    struct slice answer;
+    struct err_text why;
+    struct meta_reply reply = {.status = ERR_OK};
+    enum err e = open_session(&arena, &command.session);
+    if (e != ERR_OK)
+        return failed(e, "session", "");
+    e = ask_leader(METHOD_META_CALL, wire_meta_command_encode(&command, &arena), &arena, &answer);
+    if (e == ERR_OK)
+        e = wire_meta_reply_decode(answer, &arena, &reply, &why);
+    printf("%s\n", err_name(e != ERR_OK ? e : reply.status));
+    return 0;
+}
+
+static int retry_mkdir(const char *name)
+{
+    struct meta_command command = {.op = META_MKDIR};
+    command.make.parent = META_ROOT_INO;
+    command.make.name = slice_str(name);
+    command.make.mode = S_IFDIR | 0755;
+    return retry(&command, name, false);
+}
+
+static int retry_append(const char *key)
+{
+    struct meta_kv_change change = {
+        .kind = META_KV_APPEND, .type = META_KV_BYTES, .key = slice_str(key), .value = slice_str("once")};
+    struct meta_command command = {.op = META_KV, .kv = {.changes = &change, .count = 1}};
+    return retry(&command, key, true);
 }
 
 static int print_version(struct surf *s, const char *name)
@@ -215,6 +270,11 @@ static int update(struct surf *s, const char *name, uint64_t version)
     commit.commit.has_expected_version = true;
     commit.commit.expected_version = version - 1;
     struct meta_reply reply;
+    if (probe_holds) {
+        puts("ready");
+        fflush(stdout);
+        (void)!getchar();
+    }
     e = meta_client_call(surf_meta(s), &commit, NULL, &reply);
     if (e == ERR_OK)
         e = reply.status;
@@ -231,7 +291,8 @@ static int update(struct surf *s, const char *name, uint64_t version)
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: surf-probe -m ADDR[,ADDR...] [--only ADDR] update NAME VERSION | version NAME | ls | retry NAME\n");
+            "usage: surf-probe -m ADDR[,ADDR...] [--only ADDR] [--hold] update NAME VERSION | version NAME | ls |\n"
+            "                  retry NAME | retry-append KEY | next\n");
     return 64;
 }
 
@@ -241,7 +302,10 @@ int main(int argc, char **argv)
     struct err_text why;
     int at = 1;
     for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
-        if (strcmp(argv[at], "--only") == 0) {
+        if (strcmp(argv[at], "--hold") == 0) {
+            probe_holds = true;
+            at--;
+        } else if (strcmp(argv[at], "--only") == 0) {
             only = argv[at + 1];
         } else if (strcmp(argv[at], "-m") != 0 || rpc_address_parse_list(argv[at + 1], probe_servers, LIMIT_NODES,
                                                                          &probe_server_count, &why) != ERR_OK) {
@@ -255,6 +319,10 @@ int main(int argc, char **argv)
         return usage();
     if (strcmp(command, "retry") == 0)
         return retry_mkdir(name);
+    if (strcmp(command, "next") == 0)
+        return next();
+    if (strcmp(command, "retry-append") == 0 && name[0])
+        return retry_append(name);
 
     struct surf_options options = {.servers = probe_servers,
                                    .server_count = probe_server_count,

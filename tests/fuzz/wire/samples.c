@@ -1,4 +1,4 @@
-#include "tests/fuzz/wire/samples.h"
+#include "tests/fuzz/wire/samples_internal.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -19,27 +19,27 @@ uint64_t sample_u64(struct prng *p, uint64_t low, uint64_t high)
     }
 }
 
-static uint32_t sample_u32(struct prng *p)
+uint32_t sample_u32(struct prng *p)
 {
     return (uint32_t)sample_u64(p, 0, UINT32_MAX);
 }
 
-static uint64_t any_u64(struct prng *p)
+uint64_t any_u64(struct prng *p)
 {
     return sample_u64(p, 0, UINT64_MAX);
 }
 
-static int64_t any_i64(struct prng *p)
+int64_t any_i64(struct prng *p)
 {
     return (int64_t)any_u64(p);
 }
 
-static bool sample_bool(struct prng *p)
+bool sample_bool(struct prng *p)
 {
     return prng_below(p, 2);
 }
 
-static void fill(struct prng *p, void *to, size_t size)
+void fill(struct prng *p, void *to, size_t size)
 {
     uint8_t *bytes = to;
     for (size_t i = 0; i < size; i++)
@@ -87,6 +87,11 @@ struct slice sample_address(struct prng *p, struct arena *a)
     return without(p, a, 1, LIMIT_ADDRESS_BYTES, '!', '~', 0);
 }
 
+struct slice sample_zone(struct prng *p, struct arena *a)
+{
+    return without(p, a, 0, LIMIT_ZONE_BYTES, 'a', 'z', 0);
+}
+
 void sample_hello(struct prng *p, struct arena *a, struct wire_hello *ret)
 {
     *ret = (struct wire_hello){.role = (enum wire_hello_role)prng_between(p, WIRE_ROLE_NODE, WIRE_ROLE_ADMIN)};
@@ -102,7 +107,7 @@ void sample_hello(struct prng *p, struct arena *a, struct wire_hello *ret)
 
 void sample_error(struct prng *p, struct arena *a, struct wire_error *ret)
 {
-    *ret = (struct wire_error){.leader_id = sample_u32(p)};
+    *ret = (struct wire_error){.leader_id = sample_u32(p), .not_done = sample_bool(p)};
     if (sample_bool(p))
         ret->leader_address = sample_address(p, a);
     ret->text = sample_bytes(p, a, 0, WIRE_TEXT_BYTES);
@@ -151,7 +156,8 @@ void sample_attr(struct prng *p, struct meta_attr *ret)
                               .ctime_ns = any_i64(p),
                               .btime_ns = any_i64(p),
                               .version = any_u64(p),
-                              .content_id = any_u64(p)};
+                              .content_id = any_u64(p),
+                              .xattrs = (uint32_t)sample_u64(p, 0, LIMIT_XATTRS)};
 }
 
 struct meta_extent *sample_extents(struct prng *p, struct arena *a, unsigned count, bool gaps)
@@ -176,7 +182,7 @@ struct meta_extent *sample_extents(struct prng *p, struct arena *a, unsigned cou
 
 static const uint64_t *sample_inos(struct prng *p, struct arena *a, unsigned *ret_count)
 {
-    *ret_count = (unsigned)sample_size(p, 0, LIMIT_OPEN_HINTS);
+    *ret_count = (unsigned)sample_size(p, 0, LIMIT_RELEASE);
     uint64_t *inos = arena_alloc(a, *ret_count * sizeof *inos);
     for (unsigned i = 0; i < *ret_count; i++)
         inos[i] = sample_u64(p, 1, UINT64_MAX);
@@ -189,6 +195,7 @@ static void sample_make(struct prng *p, struct arena *a, struct meta_command *c)
     c->make.name = sample_name(p, a);
     c->make.mode = (uint32_t)sample_u64(p, 0, 0177777);
     c->make.uid = sample_u32(p), c->make.gid = sample_u32(p), c->make.rdev = sample_u32(p);
+    c->make.umask = (uint32_t)prng_below(p, 01000);
     c->make.exclusive = sample_bool(p);
     c->make.target = c->op == META_SYMLINK ? without(p, a, 1, LIMIT_SYMLINK_BYTES, 1, 255, 0) : SLICE(NULL, 0);
 }
@@ -202,6 +209,47 @@ static void sample_commit(struct prng *p, struct arena *a, struct meta_command *
     c->commit.size_at_least = sample_u64(p, 0, META_SIZE_MAX);
     c->commit.has_expected_version = sample_bool(p), c->commit.expected_version = any_u64(p);
     c->commit.has_mtime = sample_bool(p), c->commit.mtime_ns = any_i64(p);
+    c->commit.kill_set_id = sample_bool(p);
+    c->commit.epoch = any_u64(p);
+    struct slice *inlined = arena_alloc(a, LIMIT_INLINE_BLOCKS * sizeof *inlined);
+    c->commit.inlined = inlined;
+    c->commit.inlined_count = (unsigned)prng_below(p, LIMIT_INLINE_BLOCKS + 1);
+    for (unsigned i = 0; i < c->commit.inlined_count; i++)
+        inlined[i] = sample_bytes(p, a, 1, LIMIT_INLINE_BYTES / LIMIT_INLINE_BLOCKS);
+}
+
+static void sample_reads(struct prng *p, struct arena *a, struct meta_command *c)
+{
+    c->reads.count = (unsigned)prng_between(p, 1, LIMIT_READS);
+    struct meta_read *list = arena_alloc(a, c->reads.count * sizeof *list);
+    for (unsigned i = 0; i < c->reads.count; i++)
+        list[i] = (struct meta_read){sample_u64(p, 1, UINT64_MAX), any_i64(p), any_i64(p)};
+    c->reads.list = list;
+}
+
+static void sample_rewrite(struct prng *p, struct arena *a, struct meta_command *c)
+{
+    c->rewrite.ino = sample_u64(p, 1, UINT64_MAX);
+    c->rewrite.version = any_u64(p), c->rewrite.epoch = any_u64(p);
+    c->rewrite.length = (uint32_t)sample_u64(p, 0, LIMIT_BLOCK_BYTES);
+    c->rewrite.offset = sample_u64(p, 0, META_SIZE_MAX - c->rewrite.length);
+    if (c->rewrite.length == 0)
+        return;
+    c->rewrite.extent_count = (unsigned)sample_u64(p, 1, LIMIT_REWRITE_EXTENTS);
+    c->rewrite.extents = sample_extents(p, a, c->rewrite.extent_count, false);
+    fill(p, &c->rewrite.block, sizeof c->rewrite.block);
+}
+
+static void sample_moved(struct prng *p, struct arena *a, struct meta_command *c)
+{
+    c->moved.count = (unsigned)sample_size(p, 0, LIMIT_MOVED_BLOCKS);
+    struct meta_inline_block *blocks = arena_zalloc(a, c->moved.count * sizeof *blocks);
+    for (unsigned i = 0; i < c->moved.count; i++) {
+        fill(p, &blocks[i].id, sizeof blocks[i].id);
+        blocks[i].ino = sample_u64(p, 1, UINT64_MAX);
+        blocks[i].version = any_u64(p);
+    }
+    c->moved.blocks = blocks;
 }
 
 static void sample_server(struct prng *p, struct arena *a, struct meta_block_server *ret)
@@ -210,7 +258,30 @@ static void sample_server(struct prng *p, struct arena *a, struct meta_block_ser
     memset(ret, 0, sizeof *ret);
     ret->id = (uint32_t)sample_u64(p, 1, UINT32_MAX);
     memcpy(ret->address, address.data, address.size);
+    struct slice zone = sample_zone(p, a);
+    memcpy(ret->zone, zone.data, zone.size);
     ret->weight = sample_u64(p, 1, UINT64_MAX);
+    ret->draining = sample_bool(p);
+    ret->weight_fixed = sample_bool(p);
+    ret->change = (enum meta_server_change)prng_below(p, META_SERVER_CHANGE_LAST + 1);
+}
+
+static void sample_lock(struct prng *p, struct meta_lock *ret)
+{
+    *ret = (struct meta_lock){.kind = (enum meta_lock_kind)prng_between(p, META_LOCK_POSIX, META_LOCK_FLOCK),
+                              .type = (enum meta_lock_type)prng_between(p, META_LOCK_READ, META_LOCK_UNLOCK),
+                              .end = META_SIZE_MAX,
+                              .owner = any_u64(p),
+                              .pid = sample_u32(p)};
+    if (ret->kind == META_LOCK_POSIX) {
+        ret->start = sample_u64(p, 0, META_SIZE_MAX);
+        ret->end = sample_u64(p, ret->start, META_SIZE_MAX);
+    }
+}
+
+static struct slice sample_xattr_name(struct prng *p, struct arena *a)
+{
+    return without(p, a, 1, LIMIT_XATTR_NAME_BYTES, 1, 255, 0);
 }
 
 static void sample_body(struct prng *p, struct arena *a, struct meta_command *c)
@@ -229,11 +300,14 @@ static void sample_body(struct prng *p, struct arena *a, struct meta_command *c)
         break;
     case META_SETATTR:
         c->setattr.ino = sample_u64(p, 1, UINT64_MAX);
-        c->setattr.mask = (uint32_t)sample_u64(p, 0, 0x1ff);
+        c->setattr.mask = prng_below(p, 8) == 0
+                              ? META_SET_READ
+                              : (uint32_t)sample_u64(p, 0, 0x1ff) | (sample_bool(p) ? META_KILL_SET_ID : 0);
         c->setattr.mode = (uint32_t)sample_u64(p, 0, 0177777);
         c->setattr.uid = sample_u32(p), c->setattr.gid = sample_u32(p);
         c->setattr.size = sample_u64(p, 0, META_SIZE_MAX);
         c->setattr.atime_ns = any_i64(p), c->setattr.mtime_ns = any_i64(p);
+        c->setattr.ctime_ns = any_i64(p);
         break;
     case META_CREATE:
     case META_MKDIR:
@@ -249,18 +323,41 @@ static void sample_body(struct prng *p, struct arena *a, struct meta_command *c)
     case META_RMDIR:
         c->unlink.parent = sample_u64(p, 1, UINT64_MAX);
         c->unlink.name = sample_name(p, a);
-        c->unlink.open_inos = sample_inos(p, a, &c->unlink.open_count);
-        c->unlink.open_unknown = sample_bool(p);
+        c->unlink.expected_ino = any_u64(p), c->unlink.expected_version = any_u64(p);
         break;
     case META_RENAME:
         c->rename.parent = sample_u64(p, 1, UINT64_MAX), c->rename.new_parent = sample_u64(p, 1, UINT64_MAX);
         c->rename.name = sample_name(p, a), c->rename.new_name = sample_name(p, a);
         c->rename.flags = (uint32_t)prng_below(p, 4);
-        c->rename.open_inos = sample_inos(p, a, &c->rename.open_count);
-        c->rename.open_unknown = sample_bool(p);
         break;
     case META_COMMIT:
         sample_commit(p, a, c);
+        break;
+    case META_MOVED:
+        sample_moved(p, a, c);
+        break;
+    case META_READS:
+        sample_reads(p, a, c);
+        break;
+    case META_REWRITE:
+        sample_rewrite(p, a, c);
+        break;
+    case META_EPOCH:
+        c->epoch.after = any_u64(p);
+        c->epoch.look = sample_bool(p);
+        break;
+    case META_CLONE:
+        c->clone.source = sample_u64(p, 1, UINT64_MAX), c->clone.ino = sample_u64(p, 1, UINT64_MAX);
+        c->clone.length = sample_u64(p, 1, META_SIZE_MAX);
+        c->clone.source_offset = sample_u64(p, 0, META_SIZE_MAX - c->clone.length);
+        c->clone.offset = sample_u64(p, 0, META_SIZE_MAX - c->clone.length);
+        c->clone.has_expected_version = sample_bool(p), c->clone.expected_version = any_u64(p);
+        c->clone.kill_set_id = sample_bool(p);
+        c->clone.take = sample_bool(p), c->clone.version = sample_u64(p, 0, META_SIZE_MAX);
+        if (c->clone.take) {
+            c->clone.length = META_SIZE_MAX, c->clone.source_offset = c->clone.offset = 0;
+            c->clone.has_expected_version = true;
+        }
         break;
     case META_RELEASE:
         c->release.inos = sample_inos(p, a, &c->release.count);
@@ -268,8 +365,40 @@ static void sample_body(struct prng *p, struct arena *a, struct meta_command *c)
     case META_REAP:
         c->reap.content_id = any_u64(p);
         break;
+    case META_KV:
+        c->kv.changes = sample_kv_changes(p, a, &c->kv.count);
+        break;
+    case META_KV_EXPIRE:
+    case META_NEXT:
+        break;
+    case META_SET_LEVEL:
+        c->set_level.level = (uint32_t)sample_u64(p, 1, UINT32_MAX);
+        break;
     case META_BLOCK_SERVER:
         sample_server(p, a, &c->block_server);
+        break;
+    case META_LOCK:
+        c->lock.ino = sample_u64(p, 1, UINT64_MAX);
+        c->lock.wait = sample_bool(p);
+        sample_lock(p, &c->lock.lock);
+        break;
+    case META_LOCK_CANCEL:
+        c->lock_cancel.ticket = sample_u64(p, 1, UINT64_MAX);
+        c->lock_cancel.place = (uint32_t)sample_u64(p, 0, LIMIT_SESSION_WAITS - 1);
+        break;
+    case META_EXPORT:
+        c->export.name = sample_bytes(p, a, 1, LIMIT_EXPORT_BYTES);
+        c->export.mask = (uint32_t)prng_below(p, META_EXPORT_OPTIONS_ALL + 1);
+        c->export.options = c->export.mask & (uint32_t)prng_next(p);
+        break;
+    case META_SETXATTR:
+    case META_REMOVEXATTR:
+        if (c->op == META_SETXATTR) {
+            c->xattr.value = sample_bytes(p, a, 0, LIMIT_XATTR_VALUE_BYTES);
+            c->xattr.flags = (uint32_t)prng_below(p, 8);
+        }
+        c->xattr.ino = sample_u64(p, 1, UINT64_MAX);
+        c->xattr.name = sample_xattr_name(p, a);
         break;
     }
 }
@@ -304,7 +433,13 @@ void sample_reply(struct prng *p, struct arena *a, struct meta_reply *ret)
                                .orphaned = sample_bool(p),
                                .session = any_u64(p),
                                .offset = sample_u64(p, 0, META_SIZE_MAX),
-                               .more = sample_bool(p)};
+                               .more = sample_bool(p),
+                               .ticket = any_u64(p),
+                               .place = (uint32_t)sample_u64(p, 0, LIMIT_SESSION_WAITS - 1),
+                               .held = (uint32_t)sample_u64(p, 0, LIMIT_FILE_LOCKS),
+                               .export_options = sample_u32(p),
+                               .kv_version = any_u64(p),
+                               .kv_refused = (uint32_t)prng_below(p, LIMIT_KV_KEYS)};
     if (ret->has_attr)
         sample_attr(p, &ret->attr);
     if (ret->has_parent)
@@ -321,10 +456,33 @@ void sample_query(struct prng *p, struct arena *a, enum meta_query_op op, struct
                                .cookie = any_u64(p),
                                .offset = sample_u64(p, 0, META_SIZE_MAX),
                                .max_count = (unsigned)sample_u64(p, 0, LIMIT_READDIR_ENTRIES),
-                               .with_attr = sample_bool(p)};
+                               .with_attr = sample_bool(p),
+                               .ticket = any_u64(p),
+                               .place = (uint32_t)sample_u64(p, 0, LIMIT_SESSION_WAITS - 1)};
+    if (op == META_QUERY_LOCK_TEST)
+        sample_lock(p, &ret->lock);
     ret->length = sample_u64(p, 0, META_SIZE_MAX - ret->offset);
     if (op == META_QUERY_LOOKUP)
         ret->name = sample_name(p, a);
+    if (op == META_QUERY_BLOCK_REFS) {
+        ret->block_count = (unsigned)sample_u64(p, 1, LIMIT_BLOCK_REFS);
+        struct sha256 *blocks = arena_alloc(a, ret->block_count * sizeof *blocks);
+        fill(p, (uint8_t *)blocks, ret->block_count * sizeof *blocks);
+        ret->blocks = blocks;
+    }
+    if (op == META_QUERY_KV_GET)
+        ret->keys = sample_keys(p, a, &ret->key_count);
+    if (op == META_QUERY_KV_LIST) {
+        ret->prefix = sample_bytes(p, a, 0, LIMIT_KV_KEY_BYTES);
+        ret->after = sample_bytes(p, a, 0, LIMIT_KV_KEY_BYTES);
+        ret->with_values = sample_bool(p);
+    }
+    if (op == META_QUERY_GETXATTR)
+        ret->name = sample_xattr_name(p, a);
+    if (op == META_QUERY_INLINE) {
+        fill(p, &ret->block, sizeof ret->block);
+        ret->next_block = sample_bool(p);
+    }
 }
 
 static void sample_entries(struct prng *p, struct arena *a, unsigned count, struct meta_query_reply *r)
@@ -361,10 +519,11 @@ static void sample_cluster(struct prng *p, struct arena *a, unsigned max_count, 
     for (unsigned i = 0; i < r->session_count; i++)
         r->sessions[i] = (struct meta_session_info){.id = any_u64(p),
                                                     .last_seq = any_u64(p),
-                                                    .orphans = any_u64(p),
                                                     .export = sample_bytes(p, a, 0, LIMIT_EXPORT_BYTES),
                                                     .client = sample_bytes(p, a, 0, 255),
-                                                    .opened_ns = any_i64(p)};
+                                                    .opened_ns = any_i64(p),
+                                                    .locks = any_u64(p),
+                                                    .waits = any_u64(p)};
 }
 
 void sample_query_reply(struct prng *p, struct arena *a, unsigned max_count, struct meta_query_reply *ret)
@@ -374,7 +533,13 @@ void sample_query_reply(struct prng *p, struct arena *a, unsigned max_count, str
     ret->has_attr = sample_bool(p);
     if (ret->has_attr)
         sample_attr(p, &ret->attr);
+    ret->epoch = any_u64(p), ret->released = any_u64(p);
+    ret->referenced_count = (unsigned)sample_u64(p, 0, LIMIT_BLOCK_REFS);
+    ret->referenced = arena_alloc(a, ret->referenced_count);
+    for (unsigned i = 0; i < ret->referenced_count; i++)
+        ret->referenced[i] = sample_bool(p);
     ret->target = sample_bytes(p, a, 0, LIMIT_SYMLINK_BYTES);
+    ret->xattr = sample_bytes(p, a, 0, LIMIT_XATTR_VALUE_BYTES);
     sample_entries(p, a, (unsigned)sample_u64(p, 0, max_count), ret);
     ret->end = sample_bool(p);
     ret->parent_ino = any_u64(p);
@@ -382,135 +547,20 @@ void sample_query_reply(struct prng *p, struct arena *a, unsigned max_count, str
     ret->extents = sample_extents(p, a, ret->extent_count, true);
     ret->statfs.inodes = any_u64(p), ret->statfs.bytes = any_u64(p);
     sample_cluster(p, a, max_count, ret);
-}
-
-static const struct sha256 *sample_ids(struct prng *p, struct arena *a, unsigned count)
-{
-    struct sha256 *ids = arena_alloc(a, count * sizeof *ids);
-    fill(p, ids, count * sizeof *ids);
-    return ids;
-}
-
-void sample_block_put(struct prng *p, struct arena *a, unsigned count, struct wire_block_put *ret,
-                      size_t *ret_payload_size)
-{
-    uint32_t *sizes = arena_alloc(a, count * sizeof *sizes);
-    *ret_payload_size = 0;
-    for (unsigned i = 0; i < count; i++) {
-        sizes[i] = (uint32_t)prng_between(p, 1, prng_below(p, 8) ? 5000 : LIMIT_BLOCK_BYTES);
-        *ret_payload_size += sizes[i];
+    sample_kv_entries(p, a, max_count, ret);
+    if (sample_bool(p))
+        sample_lock(p, &ret->lock);
+    ret->waiting = sample_bool(p);
+    ret->fragmented_count = (unsigned)sample_u64(p, 0, MIN(max_count, LIMIT_FRAGMENTED));
+    ret->fragmented = arena_alloc(a, ret->fragmented_count * sizeof *ret->fragmented);
+    for (unsigned i = 0; i < ret->fragmented_count; i++)
+        ret->fragmented[i] = (struct meta_fragmented){.ino = i * 1000 + 1 + prng_below(p, 1000), .version = any_u64(p)};
+    ret->inlined_count = (unsigned)sample_u64(p, 0, MIN(max_count, 16u));
+    ret->inlined = arena_alloc(a, ret->inlined_count * sizeof *ret->inlined);
+    for (unsigned i = 0; i < ret->inlined_count; i++) {
+        struct meta_inline_block *b = &ret->inlined[i];
+        *b = (struct meta_inline_block){
+            .ino = any_u64(p), .version = any_u64(p), .data = sample_bytes(p, a, 1, LIMIT_INLINE_BYTES)};
+        sha256_of(b->data, &b->id);
     }
-    *ret = (struct wire_block_put){
-        .durable = sample_bool(p), .ids = sample_ids(p, a, count), .sizes = sizes, .count = count};
-}
-
-void sample_block_sizes(struct prng *p, struct arena *a, unsigned count, struct wire_block_sizes *ret,
-                        size_t *ret_payload_size)
-{
-    uint32_t *sizes = arena_alloc(a, count * sizeof *sizes);
-    *ret_payload_size = 0;
-    for (unsigned i = 0; i < count; i++) {
-        sizes[i] = prng_below(p, 3) ? (uint32_t)prng_between(p, 1, LIMIT_BLOCK_BYTES) : WIRE_BLOCK_ABSENT;
-        *ret_payload_size += sizes[i] == WIRE_BLOCK_ABSENT ? 0 : sizes[i];
-    }
-    *ret = (struct wire_block_sizes){.sizes = sizes, .count = count};
-}
-
-void sample_block_present(struct prng *p, struct arena *a, unsigned count, struct wire_block_present *ret)
-{
-    uint8_t *present = arena_alloc(a, count);
-    for (unsigned i = 0; i < count; i++)
-        present[i] = sample_bool(p);
-    *ret = (struct wire_block_present){.boot_id = any_u64(p), .present = present, .count = count};
-}
-
-void sample_block_info(struct prng *p, struct arena *a, struct wire_block_info *ret)
-{
-    *ret = (struct wire_block_info){.node_id = (uint32_t)sample_u64(p, 1, UINT32_MAX),
-                                    .address = sample_address(p, a),
-                                    .boot_id = any_u64(p),
-                                    .blocks = any_u64(p),
-                                    .block_bytes = any_u64(p),
-                                    .disk_total = any_u64(p),
-                                    .disk_free = any_u64(p)};
-}
-
-static void sample_admin_lists(struct prng *p, struct arena *a, unsigned max_count, struct wire_admin_state *q)
-{
-    q->peer_count = (unsigned)prng_below(p, MIN(max_count, LIMIT_NODES) + 1);
-    struct wire_admin_peer *peers = arena_alloc(a, q->peer_count * sizeof *peers);
-    for (unsigned i = 0; i < q->peer_count; i++)
-        peers[i] = (struct wire_admin_peer){.id = (uint32_t)sample_u64(p, 1, UINT32_MAX),
-                                            .address = sample_address(p, a),
-                                            .voter = sample_bool(p),
-                                            .active = sample_bool(p),
-                                            .match = any_u64(p)};
-    q->unreachable_count = (unsigned)prng_below(p, MIN(max_count, LIMIT_NODES) + 1);
-    uint32_t *unreachable = arena_alloc(a, q->unreachable_count * sizeof *unreachable);
-    for (unsigned i = 0; i < q->unreachable_count; i++)
-        unreachable[i] = (uint32_t)sample_u64(p, 1, UINT32_MAX);
-    q->log_count = (unsigned)sample_u64(p, 0, MIN(max_count, WIRE_ADMIN_LOG_ENTRIES));
-    struct wire_admin_log_entry *log = arena_alloc(a, q->log_count * sizeof *log);
-    for (unsigned i = 0; i < q->log_count; i++)
-        log[i] = (struct wire_admin_log_entry){
-            .index = any_u64(p), .term = any_u64(p), .text = sample_bytes(p, a, 0, WIRE_TEXT_BYTES)};
-    q->block_server_count = (unsigned)sample_u64(p, 0, MIN(max_count, LIMIT_BLOCK_SERVERS));
-    struct wire_admin_block_server *servers = arena_alloc(a, q->block_server_count * sizeof *servers);
-    for (unsigned i = 0; i < q->block_server_count; i++)
-        servers[i] = (struct wire_admin_block_server){.id = (uint32_t)sample_u64(p, 1, UINT32_MAX),
-                                                      .address = sample_address(p, a),
-                                                      .reporting = sample_bool(p),
-                                                      .blocks = any_u64(p),
-                                                      .block_bytes = any_u64(p),
-                                                      .disk_total = any_u64(p),
-                                                      .disk_free = any_u64(p)};
-    q->session_count = (unsigned)sample_u64(p, 0, MIN(max_count, WIRE_ADMIN_SESSIONS));
-    struct wire_admin_session *sessions = arena_alloc(a, q->session_count * sizeof *sessions);
-    for (unsigned i = 0; i < q->session_count; i++)
-        sessions[i] = (struct wire_admin_session){.id = any_u64(p),
-                                                  .last_seq = any_u64(p),
-                                                  .orphans = any_u64(p),
-                                                  .client = sample_bytes(p, a, 0, 255),
-                                                  .export = sample_bytes(p, a, 0, LIMIT_EXPORT_BYTES),
-                                                  .opened_ns = any_i64(p),
-                                                  .silent_ns = any_i64(p)};
-    q->peers = peers, q->unreachable = unreachable, q->log = log, q->block_servers = servers, q->sessions = sessions;
-}
-
-void sample_admin_state(struct prng *p, struct arena *a, unsigned max_count, struct wire_admin_state *ret)
-{
-    *ret = (struct wire_admin_state){
-        .node_id = (uint32_t)sample_u64(p, 1, UINT32_MAX),
-        .address = sample_address(p, a),
-        .version = sample_bytes(p, a, 0, 255),
-        .roles = (uint32_t)prng_below(p, 4),
-        .crashed = sample_bool(p),
-        .has_cluster_id = sample_bool(p),
-        .pid = sample_u32(p),
-        .uptime_ns = any_i64(p),
-        .fault = sample_bytes(p, a, 0, WIRE_TEXT_BYTES),
-        .role = (enum raft_role)prng_below(p, RAFT_LEADER + 1),
-        .election_manual = sample_bool(p),
-        .term = any_u64(p),
-        .commit = any_u64(p),
-        .applied = any_u64(p),
-        .persisted = any_u64(p),
-        .last = any_u64(p),
-        .compacted = any_u64(p),
-        .flushed = any_u64(p),
-        .leader = sample_u32(p),
-        .vote = sample_u32(p),
-        .chain_hash = sample_bool(p) ? sample_bytes(p, a, 32, 32) : SLICE(NULL, 0),
-        .log_bytes = any_u64(p),
-        .log_segments = sample_u32(p),
-        .inodes = any_u64(p),
-        .file_bytes = any_u64(p),
-        .blocks = any_u64(p),
-        .block_bytes = any_u64(p),
-        .disk_total = any_u64(p),
-        .disk_free = any_u64(p),
-    };
-    if (ret->has_cluster_id)
-        fill(p, ret->cluster_id, 16);
-    sample_admin_lists(p, a, max_count, ret);
 }

@@ -27,7 +27,7 @@ static bool refused(enum err e, const struct err_text *why)
 {
     if (e == ERR_OK)
         return false;
-    CHECK(e == ERR_PROTOCOL && why->text[0]);
+    CHECK((e == ERR_PROTOCOL || e == ERR_LEVEL) && why->text[0]);
     return true;
 }
 
@@ -56,7 +56,14 @@ SIMPLE(wire_meta_reply, meta_reply)
 SIMPLE(wire_meta_query, meta_query)
 SIMPLE(wire_meta_query_reply, meta_query_reply)
 SIMPLE(wire_keepalive, wire_keepalive)
+SIMPLE(wire_durable_ack, durability_ack)
 SIMPLE(wire_keepalive_reply, wire_keepalive_reply)
+SIMPLE(wire_notices, wire_notices)
+SIMPLE(wire_notices_query, wire_notices_query)
+SIMPLE(wire_changes, wire_changes)
+SIMPLE(wire_changes_query, wire_changes_query)
+SIMPLE(wire_kv_events, wire_kv_events)
+SIMPLE(wire_kv_events_query, wire_kv_events_query)
 SIMPLE(wire_block_ack, wire_block_ack)
 SIMPLE(wire_block_present, wire_block_present)
 SIMPLE(wire_block_info, wire_block_info)
@@ -64,6 +71,15 @@ SIMPLE(wire_admin_state_query, wire_admin_state_query)
 SIMPLE(wire_admin_state, wire_admin_state)
 SIMPLE(wire_admin_crash, wire_admin_crash)
 SIMPLE(wire_admin_nodes, wire_admin_nodes)
+SIMPLE(wire_admin_server_change, wire_admin_server_change)
+SIMPLE(wire_admin_export, wire_admin_export)
+SIMPLE(wire_members, wire_members)
+SIMPLE(wire_files_query, meta_files_query)
+SIMPLE(wire_files, meta_files)
+SIMPLE(wire_check_query, wire_check_query)
+SIMPLE(wire_check, wire_check)
+SIMPLE(wire_ids_query, wire_ids_query)
+SIMPLE(wire_ids, wire_ids)
 
 static enum err error_decode(struct slice s, struct arena *a, struct wire_error *ret, struct err_text *why)
 {
@@ -153,18 +169,42 @@ MAKE(wire_meta_reply, meta_reply, sample_reply(p, a, &value))
 MAKE(wire_meta_query, meta_query,
      sample_query(p, a, (enum meta_query_op)prng_between(p, META_QUERY_LOOKUP, META_QUERY_LAST), &value))
 MAKE(wire_meta_query_reply, meta_query_reply, sample_query_reply(p, a, FEW, &value))
+MAKE(wire_durable_ack, durability_ack, value.id = 1 + (uint32_t)prng_below(p, 9),
+     value.term = sample_u64(p, 1, UINT64_MAX), value.config_index = prng_next(p),
+     value.voters = 1 + (unsigned)prng_below(p, LIMIT_NODES), value.leader = prng_below(p, 2))
 MAKE(wire_keepalive, wire_keepalive, value.session = sample_u64(p, 1, UINT64_MAX))
 MAKE(wire_keepalive_reply, wire_keepalive_reply, value.map_version = prng_next(p), value.session_timeout_ms = 60000)
+MAKE(wire_notices, wire_notices, sample_notices(p, a, FEW, &value))
+MAKE(wire_notices_query, wire_notices_query, sample_notices_query(p, a, FEW, &value))
+MAKE(wire_changes, wire_changes, sample_changes(p, a, FEW, &value))
+MAKE(wire_changes_query, wire_changes_query, sample_changes_query(p, a, &value))
+MAKE(wire_kv_events, wire_kv_events, sample_kv_events(p, a, FEW, &value))
+MAKE(wire_kv_events_query, wire_kv_events_query, sample_kv_events_query(p, a, &value))
 MAKE(wire_block_ack, wire_block_ack, value.boot_id = prng_next(p))
 MAKE(wire_block_ids, wire_block_ids, value.count = (unsigned)prng_between(p, 1, FEW),
-     value.ids = (const void *)sample_bytes(p, a, FEW * 32, FEW * 32).data)
+     value.ids = (const void *)sample_bytes(p, a, FEW * 32, FEW * 32).data, value.sure = prng_below(p, 2))
 MAKE(wire_block_present, wire_block_present, sample_block_present(p, a, (unsigned)prng_below(p, 50), &value))
 MAKE(wire_block_info, wire_block_info, sample_block_info(p, a, &value))
 MAKE(wire_admin_state_query, wire_admin_state_query, value.log_entries = (uint32_t)prng_below(p, 101))
 MAKE(wire_admin_state, wire_admin_state, sample_admin_state(p, a, FEW, &value))
 MAKE(wire_admin_crash, wire_admin_crash, value.kill = prng_below(p, 2))
+MAKE(wire_files_query, meta_files_query, sample_files_query(p, a, &value))
+MAKE(wire_files, meta_files, sample_files(p, a, FEW, &value))
+MAKE(wire_check_query, wire_check_query, sample_check_query(p, a, FEW, &value))
+MAKE(wire_check, wire_check, sample_check(p, a, FEW, &value))
+MAKE(wire_ids_query, wire_ids_query, sample_ids_query(p, a, FEW, &value))
+MAKE(wire_ids, wire_ids, sample_ids_page(p, a, FEW, &value))
 MAKE(wire_admin_nodes, wire_admin_nodes, static const uint32_t ids[] = {1, 2, 3, 900000}; value.ids = ids;
      value.count = (unsigned)prng_below(p, 5))
+MAKE(wire_admin_server_change, wire_admin_server_change,
+     value.change = (enum meta_server_change)prng_between(p, META_SERVER_DRAIN, META_SERVER_CHANGE_LAST),
+     value.id = (uint32_t)sample_u64(p, 1, UINT32_MAX), value.lost = prng_below(p, 2),
+     value.weight = value.change == META_SERVER_WEIGHT ? sample_u64(p, 1, META_WEIGHT_MAX) : 0)
+MAKE(wire_admin_export, wire_admin_export, value.name = sample_bytes(p, a, 1, LIMIT_EXPORT_BYTES);
+     value.mask = (uint32_t)prng_below(p, META_EXPORT_OPTIONS_ALL + 1);
+     value.options = value.mask & (uint32_t)prng_next(p))
+MAKE(wire_members, wire_members, value.map_version = prng_next(p), value.count = (unsigned)prng_below(p, 5);
+     for (unsigned i = 0; i < value.count; i++) value.list[i].id = i + 1, value.list[i].address = sample_address(p, a))
 
 static struct slice make_raft(struct prng *p, struct arena *a)
 {
@@ -200,8 +240,15 @@ const struct wire_target wire_targets[] = {
     {"meta_reply", run_wire_meta_reply, make_wire_meta_reply},
     {"meta_query", run_wire_meta_query, make_wire_meta_query},
     {"meta_query_reply", run_wire_meta_query_reply, make_wire_meta_query_reply},
+    {"durable_ack", run_wire_durable_ack, make_wire_durable_ack},
     {"keepalive", run_wire_keepalive, make_wire_keepalive},
     {"keepalive_reply", run_wire_keepalive_reply, make_wire_keepalive_reply},
+    {"notices", run_wire_notices, make_wire_notices},
+    {"notices_query", run_wire_notices_query, make_wire_notices_query},
+    {"changes", run_wire_changes, make_wire_changes},
+    {"changes_query", run_wire_changes_query, make_wire_changes_query},
+    {"kv_events", run_wire_kv_events, make_wire_kv_events},
+    {"kv_events_query", run_wire_kv_events_query, make_wire_kv_events_query},
     {"block_put", run_block_put, make_block_put},
     {"block_ack", run_wire_block_ack, make_wire_block_ack},
     {"block_ids", run_wire_block_ids, make_wire_block_ids},
@@ -212,6 +259,15 @@ const struct wire_target wire_targets[] = {
     {"admin_state", run_wire_admin_state, make_wire_admin_state},
     {"admin_crash", run_wire_admin_crash, make_wire_admin_crash},
     {"admin_nodes", run_wire_admin_nodes, make_wire_admin_nodes},
+    {"admin_server_change", run_wire_admin_server_change, make_wire_admin_server_change},
+    {"admin_export", run_wire_admin_export, make_wire_admin_export},
+    {"members", run_wire_members, make_wire_members},
+    {"files_query", run_wire_files_query, make_wire_files_query},
+    {"files", run_wire_files, make_wire_files},
+    {"check_query", run_wire_check_query, make_wire_check_query},
+    {"check", run_wire_check, make_wire_check},
+    {"ids_query", run_wire_ids_query, make_wire_ids_query},
+    {"ids", run_wire_ids, make_wire_ids},
 };
 const unsigned wire_target_count = ARRAY_SIZE(wire_targets);
 

@@ -18,6 +18,7 @@ struct client {
     void (*operate)(struct client *c); /* one operation */
     int out;
     uint64_t inos[CLIENT_OBJECTS_MAX]; /* the directory, or file, that each object is */
+    char last[CLIENT_OBJECTS_MAX][32]; /* keys: the value that was read last, or "" */
     uint32_t tags;                     /* that were used so far */
     struct {
         unsigned object;
@@ -32,6 +33,10 @@ enum err client_set_up(struct client *c, const char *out, bool directories, stru
 void client_operate_names(struct client *c);    /* create, mkdir, lookup, link, unlink, rename, ... */
 void client_operate_register(struct client *c); /* a file's owner is the value */
 void client_operate_list(struct client *c);     /* O_APPEND of tags, and reading the whole file */
+
+void client_operate_kv_register(struct client *c); /* the same two with keys */
+void client_operate_kv_list(struct client *c);
+enum err client_set_up_key(struct client *c, unsigned object) MUST_USE;
 
 /* Whether the next operation is to change nothing. */
 bool client_looks(struct client *c);

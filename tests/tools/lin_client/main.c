@@ -1,12 +1,15 @@
 /* main.c: one client of a history: random operations on a few objects through libsurf, and a line for every call and
  * answer (the format is in tests/lin/lin.h). Times are CLOCK_BOOTTIME, which all processes of a machine share.
  *
- *   surf-lin-client -m ADDR,... --model names|register|list --client NAME --number N --seed N --out FILE
+ *   surf-lin-client -m ADDR,... --model names|register|list|kv-register|kv-list --client NAME --number N --seed N
+ *                   --out FILE
  *                   [--seconds S] [--looks PERCENT] [--objects N] [--names N] [--timeout-ms T] [--pause-us U]
+ *                   [--any-member 1]
  *
  * --number: 0 to 2047, a number that no other client of the history ever has; tags are made of it.
  * --looks: how many of the operations change nothing; one that changes nothing goes on reading from a node
  * whose writes would block it.
+ * --any-member: metadata is read from any member of the metastore, not only from its leader.
  * --timeout-ms: after that an operation is given up, which may yet take effect; its outcome is noted as unknown.
  * Ends at SIGTERM or after the time; exit code 0 unless it could not begin. */
 #include <inttypes.h>
@@ -29,15 +32,16 @@ static void on_terminate(int number)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: surf-lin-client -m ADDR,... --model names|register|list --client NAME --number N --seed N\n"
-                    "       --out FILE [--seconds S] [--looks PERCENT] [--objects N] [--names N] [--timeout-ms T] "
-                    "[--pause-us U]\n");
+    fprintf(stderr, "usage: surf-lin-client -m ADDR,... --model names|register|list|kv-register|kv-list --client NAME\n"
+                    "       --number N --seed N --out FILE [--seconds S] [--looks PERCENT] [--objects N] [--names N] "
+                    "[--timeout-ms T] "
+                    "[--pause-us U] [--any-member 1]\n");
     return 64;
 }
 
 struct arguments {
     const char *servers, *model, *client, *out;
-    uint64_t number, seed, seconds, looks, objects, names, timeout_ms, pause_us;
+    uint64_t number, seed, seconds, looks, objects, names, timeout_ms, pause_us, any_member;
 };
 
 static bool parse(int argc, char **argv, struct arguments *a)
@@ -46,11 +50,19 @@ static bool parse(int argc, char **argv, struct arguments *a)
         const char *flag;
         const char **text;
         uint64_t *number;
-    } flags[] = {
-        {"-m", &a->servers, NULL},        {"--model", &a->model, NULL},           {"--client", &a->client, NULL},
-        {"--out", &a->out, NULL},         {"--number", NULL, &a->number},         {"--seed", NULL, &a->seed},
-        {"--seconds", NULL, &a->seconds}, {"--looks", NULL, &a->looks},           {"--objects", NULL, &a->objects},
-        {"--names", NULL, &a->names},     {"--timeout-ms", NULL, &a->timeout_ms}, {"--pause-us", NULL, &a->pause_us}};
+    } flags[] = {{"-m", &a->servers, NULL},
+                 {"--model", &a->model, NULL},
+                 {"--client", &a->client, NULL},
+                 {"--out", &a->out, NULL},
+                 {"--number", NULL, &a->number},
+                 {"--seed", NULL, &a->seed},
+                 {"--seconds", NULL, &a->seconds},
+                 {"--looks", NULL, &a->looks},
+                 {"--objects", NULL, &a->objects},
+                 {"--names", NULL, &a->names},
+                 {"--timeout-ms", NULL, &a->timeout_ms},
+                 {"--pause-us", NULL, &a->pause_us},
+                 {"--any-member", NULL, &a->any_member}};
     for (int i = 1; i < argc; i += 2) {
         size_t k = 0;
         while (k < ARRAY_SIZE(flags) && strcmp(flags[k].flag, argv[i]) != 0)
@@ -76,7 +88,8 @@ static enum err open_export(const struct arguments *a, struct surf **ret, struct
                                    .export_name = META_EXPORT_DEFAULT,
                                    .client_name = a->client,
                                    .mount_timeout_ns = 60 * NS_PER_S,
-                                   .soft_timeout_ns = (int64_t)a->timeout_ms * NS_PER_MS};
+                                   .soft_timeout_ns = (int64_t)a->timeout_ms * NS_PER_MS,
+                                   .read_from_any = a->any_member};
     return surf_open_export(&options, ret, why);
 }
 
@@ -105,10 +118,12 @@ int main(int argc, char **argv)
                        .objects = (unsigned)a.objects,
                        .names = (unsigned)a.names,
                        .looks_percent = (unsigned)a.looks};
-    c.operate = strcmp(a.model, "names") == 0      ? client_operate_names
-                : strcmp(a.model, "register") == 0 ? client_operate_register
-                : strcmp(a.model, "list") == 0     ? client_operate_list
-                                                   : NULL;
+    c.operate = strcmp(a.model, "names") == 0         ? client_operate_names
+                : strcmp(a.model, "register") == 0    ? client_operate_register
+                : strcmp(a.model, "list") == 0        ? client_operate_list
+                : strcmp(a.model, "kv-register") == 0 ? client_operate_kv_register
+                : strcmp(a.model, "kv-list") == 0     ? client_operate_kv_list
+                                                      : NULL;
     if (!c.operate)
         return usage();
     signal(SIGTERM, on_terminate);

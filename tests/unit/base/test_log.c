@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define LOG_MODULE "test"
@@ -118,6 +120,30 @@ static void test_threads_do_not_mix_lines(void **state)
     assert_int_equal(lines, 800);
 }
 
+/* The last one: there is no way back to stderr. */
+static void test_system_log(void **state)
+{
+    (void)state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/tmp/test_log_%d", (int)getpid());
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    log_to_system(address.sun_path);
+    log_info("nobody listens yet");
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    log_warn("inode %d\nis lost", 3);
+    char text[512], expected[128];
+    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    unlink(address.sun_path);
+    assert_true(got > 0);
+    text[got] = 0;
+    assert_int_equal(strncmp(text, "<28>", 4), 0); /* daemon, warning */
+    snprintf(expected, sizeof expected, " surf[%d]: test: inode 3?is lost", (int)getpid());
+    assert_string_equal(text + got - strlen(expected), expected);
+    for (int i = 0; i < 10000; i++) /* who listens may have stopped: nothing waits for it */
+        log_warn("line %d", i);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_long_lines_are_cut),
         cmocka_unit_test(test_threads_do_not_mix_lines),
+        cmocka_unit_test(test_system_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

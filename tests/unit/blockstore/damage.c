@@ -191,6 +191,98 @@ static void test_torn_log(void **state)
     directory_remove(whole);
 }
 
+static void flip_every(const char *file, off_t step)
+{
+    for (off_t at = step / 2; at < file_size(file); at += step)
+        flip(file, at);
+}
+
+/* Bad bytes are replaced by good ones, by the healer and by whoever puts them; also after an open. */
+static void test_replace(void **state)
+{
+    (void)state;
+    char path[64], file[512];
+    make_template(path, true);
+    find_file(path, ".blob", file);
+    flip_every(file, BLOCK_BYTES / 2);
+    struct block_store *s = must_open(path);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        struct block b, other;
+        block_make(&b, i, BLOCK_BYTES);
+        block_make(&other, i + 1000, BLOCK_BYTES);
+        assert_int_equal(block_store_verify(s, &b.id), ERR_CORRUPT);
+        assert_int_equal(block_store_replace(s, &b.id, bytes_slice(&other.data)), ERR_CORRUPT);
+        if (i % 2 == 0)
+            assert_int_equal(block_store_put(s, &b.id, bytes_slice(&b.data), i % 4 == 0), ERR_OK);
+        else
+            assert_int_equal(block_store_replace(s, &b.id, bytes_slice(&b.data)), ERR_OK);
+        assert_int_equal(block_store_verify(s, &b.id), ERR_OK);
+        assert_int_equal(block_store_replace(s, &other.id, bytes_slice(&other.data)), ERR_OK);
+        assert_int_equal(block_store_verify(s, &other.id), ERR_OK);
+        block_free(&b);
+        block_free(&other);
+    }
+    block_store_close(s);
+    assert_int_equal(examine(path).intact, BLOCKS);
+    directory_remove(path);
+}
+
+/* Among blocks that are new and others that are whole; what they came to is what is there. */
+static void test_put_many_over_bad_ones(void **state)
+{
+    (void)state;
+    char path[64], file[512];
+    struct block blocks[BLOCKS + 1];
+    struct sha256 ids[BLOCKS + 1];
+    struct slice datas[BLOCKS + 1];
+    int64_t bytes, stored;
+    make_template(path, true);
+    find_file(path, ".blob", file);
+    flip_every(file, 3 * BLOCK_BYTES);
+    struct block_store *s = must_open(path);
+    unsigned bad = 0;
+    for (unsigned i = 0; i <= BLOCKS; i++) {
+        block_make(&blocks[i], i, BLOCK_BYTES);
+        ids[i] = blocks[i].id;
+        datas[i] = bytes_slice(&blocks[i].data);
+        bad += block_store_verify(s, &ids[i]) == ERR_CORRUPT;
+    }
+    assert_in_range(bad, 1, BLOCKS - 1);
+    assert_int_equal(block_store_put_many(s, ids, datas, BLOCKS + 1, true), ERR_OK);
+    block_store_net(s, &bytes, &stored);
+    assert_int_equal(bytes, BLOCK_BYTES);
+    for (unsigned i = 0; i <= BLOCKS; i++) {
+        assert_int_equal(block_store_verify(s, &ids[i]), ERR_OK);
+        block_free(&blocks[i]);
+    }
+    block_store_close(s);
+    directory_remove(path);
+}
+
+/* What a damaged table says of its blocks can't be read: they count as absent, and a put writes them. */
+static void test_put_over_damaged_rows(void **state)
+{
+    (void)state;
+    char path[64], file[512];
+    make_template(path, true);
+    find_file(path, ".sst", file);
+    flip(file, 100); /* in the first block of rows, which holds them all */
+    struct block_store *s = must_open(path);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        struct block b;
+        bool there = true;
+        block_make(&b, i, BLOCK_BYTES);
+        assert_int_equal(block_store_verify(s, &b.id), ERR_CORRUPT);
+        assert_int_equal(block_store_has(s, &b.id, 1, &there), ERR_OK);
+        assert_false(there);
+        assert_int_equal(block_store_put(s, &b.id, bytes_slice(&b.data), true), ERR_OK);
+        assert_int_equal(block_store_verify(s, &b.id), ERR_OK);
+        block_free(&b);
+    }
+    block_store_close(s);
+    directory_remove(path);
+}
+
 int main(int argc, char **argv)
 {
     const struct killed_work works[] = {{"work_blocks", work_blocks}};
@@ -199,6 +291,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_flips),
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_torn_log),
+        cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_put_many_over_bad_ones),
+        cmocka_unit_test(test_put_over_damaged_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

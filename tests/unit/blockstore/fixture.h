@@ -24,6 +24,8 @@ void directory_remove(const char *path);
 
 struct block_store *must_open(const char *path);
 void must_put(struct block_store *s, uint64_t number, size_t size, bool durable);
+/* As garbage of an epoch that is long over. */
+enum err delete_block(struct block_store *s, const struct sha256 *id);
 bool must_have(struct block_store *s, uint64_t number, size_t size); /* by has; and by get, with the right bytes */
 
 /* Work that is done in a process of its own, which ends without closing anything, as by kill -9. The process is this

@@ -11,6 +11,11 @@
 #include "base/prng.h"
 #include "blockstore/placement.h"
 
+/* clang-format off */
+#define SERVER(id_, weight_) {.id = id_, .weight = weight_}
+#define ZONED(id_, weight_, zone_) {.id = id_, .weight = weight_, .zone = zone_}
+/* clang-format on */
+
 #define BLOCKS 20000u
 
 static void block_of(uint64_t n, struct sha256 *ret)
@@ -44,7 +49,8 @@ static void test_every_server_once(void **state)
 static void test_removal_moves_only_its_own(void **state)
 {
     (void)state;
-    const struct placement_server all[] = {{7, 100}, {1, 300}, {4, 50}, {9, 100}, {2, 100}};
+    const struct placement_server all[] = {SERVER(7, 100), SERVER(1, 300), SERVER(4, 50), SERVER(9, 100),
+                                           SERVER(2, 100)};
     for (unsigned gone = 0; gone < 5; gone++) {
         struct placement_server rest[4];
         unsigned count = 0;
@@ -69,7 +75,8 @@ static void test_removal_moves_only_its_own(void **state)
 static void test_growth_only_attracts(void **state)
 {
     (void)state;
-    struct placement_server small[] = {{1, 100}, {2, 100}, {3, 100}}, grown[] = {{1, 100}, {2, 200}, {3, 100}};
+    struct placement_server small[] = {SERVER(1, 100), SERVER(2, 100), SERVER(3, 100)},
+                            grown[] = {SERVER(1, 100), SERVER(2, 200), SERVER(3, 100)};
     unsigned moved = 0;
     for (unsigned n = 0; n < 5000; n++) {
         struct sha256 block;
@@ -109,17 +116,19 @@ static void shares(const struct placement_server *servers, unsigned count)
 static void test_weights(void **state)
 {
     (void)state;
-    shares((const struct placement_server[]){{1, 1}, {2, 1}, {3, 1}}, 3);
-    shares((const struct placement_server[]){{1, 1}, {2, 2}, {3, 4}, {4, 1}}, 4);
-    shares((const struct placement_server[]){{10, UINT64_C(4) << 40}, {20, UINT64_C(1) << 40}}, 2);
-    shares((const struct placement_server[]){{1, 1000}, {2, 1}}, 2);
-    shares((const struct placement_server[]){{1, (UINT64_C(1) << 56) - 1}, {2, (UINT64_C(1) << 56) - 1}}, 2);
+    shares((const struct placement_server[]){SERVER(1, 1), SERVER(2, 1), SERVER(3, 1)}, 3);
+    shares((const struct placement_server[]){SERVER(1, 1), SERVER(2, 2), SERVER(3, 4), SERVER(4, 1)}, 4);
+    shares((const struct placement_server[]){SERVER(10, UINT64_C(4) << 40), SERVER(20, UINT64_C(1) << 40)}, 2);
+    shares((const struct placement_server[]){SERVER(1, 1000), SERVER(2, 1)}, 2);
+    shares((const struct placement_server[]){SERVER(1, (UINT64_C(1) << 56) - 1), SERVER(2, (UINT64_C(1) << 56) - 1)},
+           2);
 }
 
 static void test_no_weight_counts_as_one(void **state)
 {
     (void)state;
-    const struct placement_server zero[] = {{1, 0}, {2, 0}, {3, 5}}, one[] = {{1, 1}, {2, 1}, {3, 5}};
+    const struct placement_server zero[] = {SERVER(1, 0), SERVER(2, 0), SERVER(3, 5)},
+                                  one[] = {SERVER(1, 1), SERVER(2, 1), SERVER(3, 5)};
     for (unsigned n = 0; n < 500; n++) {
         struct sha256 block;
         block_of(n, &block);
@@ -135,7 +144,8 @@ static void test_no_weight_counts_as_one(void **state)
 static void test_golden(void **state)
 {
     (void)state;
-    const struct placement_server servers[] = {{1, 100}, {2, 100}, {3, 100}, {4, 250}, {5, 10}};
+    const struct placement_server servers[] = {SERVER(1, 100), SERVER(2, 100), SERVER(3, 100), SERVER(4, 250),
+                                               SERVER(5, 10)};
     char text[8 * 6 + 1] = "";
     for (unsigned n = 0; n < 8; n++) {
         struct sha256 block;
@@ -149,12 +159,79 @@ static void test_golden(void **state)
     assert_string_equal(text, "41325 23415 43215 34215 14325 43125 42135 43215 ");
 }
 
+static void owners_of(const struct placement_server *servers, unsigned count, unsigned number, unsigned *order)
+{
+    struct sha256 block;
+    block_of(number, &block);
+    placement_order(servers, count, &block, order);
+}
+
+/* Copies lie in as many zones as there are, whatever the weights, and who has no zone is one of its own. */
+static void test_zones_come_first(void **state)
+{
+    (void)state;
+    const struct placement_server servers[] = {
+        ZONED(1, 1, 7),   ZONED(2, 900, 7), ZONED(3, 800, 7),
+        ZONED(4, 100, 8), ZONED(5, 1, 8),   ZONED(6, 700, 9),
+        SERVER(7, 50),    SERVER(8, 60),    {.id = 9, .weight = 900, .zone = 9, .last = true}};
+    for (unsigned n = 0; n < 500; n++) {
+        unsigned order[9];
+        owners_of(servers, 9, n, order);
+        unsigned zones[10] = {0};
+        for (unsigned i = 0; i < 5; i++)
+            if (servers[order[i]].zone != 0)
+                assert_int_equal(zones[servers[order[i]].zone]++, 0);
+        assert_int_equal(zones[7] + zones[8] + zones[9], 3);
+        assert_int_equal(servers[order[8]].id, 9);
+    }
+}
+
+/* Within a rank the score decides, as it does without zones. */
+static void test_zones_move_little(void **state)
+{
+    (void)state;
+    struct placement_server all[12], rest[11];
+    for (unsigned i = 0; i < 12; i++)
+        all[i] = (struct placement_server){.id = i + 1, .weight = 100, .zone = 1 + i % 4};
+    for (unsigned n = 0; n < 500; n++) {
+        unsigned before[12], after[11], gone = n % 12, left = 0, moved = 0;
+        owners_of(all, 12, n, before);
+        for (unsigned i = 0; i < 12; i++)
+            if (i != gone)
+                rest[left++] = all[i];
+        owners_of(rest, 11, n, after);
+        bool owned = false;
+        for (unsigned i = 0; i < 3; i++) {
+            owned |= before[i] == gone;
+            bool kept = false;
+            for (unsigned j = 0; j < 3; j++)
+                kept |= rest[after[i]].id == all[before[j]].id;
+            moved += !kept;
+        }
+        assert_int_equal(moved, owned ? 1 : 0);
+    }
+}
+
+static void test_zone_names(void **state)
+{
+    (void)state;
+    assert_int_equal(placement_zone(""), 0);
+    assert_true(placement_zone("rack-1") != 0 && placement_zone("rack-1") != placement_zone("rack-2"));
+    assert_true(placement_zone("rack-1") == UINT64_C(0x5d12c382a6f8f927)); /* for ever: blocks lie by it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_server_once),       cmocka_unit_test(test_removal_moves_only_its_own),
-        cmocka_unit_test(test_growth_only_attracts),    cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_no_weight_counts_as_one), cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_every_server_once),
+        cmocka_unit_test(test_removal_moves_only_its_own),
+        cmocka_unit_test(test_growth_only_attracts),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_no_weight_counts_as_one),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_zones_come_first),
+        cmocka_unit_test(test_zones_move_little),
+        cmocka_unit_test(test_zone_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

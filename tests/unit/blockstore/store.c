@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/prng.h"
+#include "blockstore/direct.h"
 
 static void test_round_trip(void **state)
 {
@@ -116,12 +117,12 @@ static void test_delete(void **state)
     struct block b;
     block_make(&b, 1, 3000);
     must_put(s, 1, 3000, true);
-    assert_int_equal(block_store_delete(s, &b.id), ERR_OK);
+    assert_int_equal(delete_block(s, &b.id), ERR_OK);
     assert_false(must_have(s, 1, 3000));
-    assert_int_equal(block_store_delete(s, &b.id), ERR_OK); /* none there is fine */
+    assert_int_equal(delete_block(s, &b.id), ERR_OK); /* none there is fine */
     must_put(s, 1, 3000, true);
     assert_true(must_have(s, 1, 3000));
-    assert_int_equal(block_store_delete(s, &b.id), ERR_OK);
+    assert_int_equal(delete_block(s, &b.id), ERR_OK);
     assert_int_equal(block_store_sync(s), ERR_OK);
     block_store_close(s);
     s = must_open(path);
@@ -225,7 +226,7 @@ static void *worker(void *arg)
             if (block_store_get(s->store, &b.id, &got) != ERR_OK ||
                 !slice_equal(bytes_slice(&got), bytes_slice(&b.data)))
                 abort();
-        } else if (block_store_delete(s->store, &b.id) != ERR_OK) {
+        } else if (delete_block(s->store, &b.id) != ERR_OK) {
             abort();
         }
         struct sha256 page[50];
@@ -253,6 +254,15 @@ static void test_threads(void **state)
     directory_remove(path);
 }
 
+/* Where it can't be there is none; where the store is, its parent says. */
+static void test_direct(void **state)
+{
+    (void)state;
+    assert_false(direct_is_possible("/proc/self"));
+    assert_false(direct_is_possible("/nowhere/at/all"));
+    assert_true(direct_is_possible("/tmp/not-there-yet") == direct_is_possible("/tmp"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_put_many),   cmocka_unit_test(test_dedupe),
         cmocka_unit_test(test_delete),     cmocka_unit_test(test_inventory),
         cmocka_unit_test(test_threads),    cmocka_unit_test(test_boot_id_stat_lock),
+        cmocka_unit_test(test_direct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,26 @@ static void one_server_down_costs_no_put(void **state)
     }
 }
 
+/* Its copy is on no other server instead, least of all a second time on the one whose address the map gives for it. */
+static void a_server_at_the_address_of_another_is_not_asked(void **state)
+{
+    (void)state;
+    struct fixture *f = MEM_NEW(struct fixture);
+    cluster_start(&f->cluster, 3);
+    cluster_misplace(&f->cluster, 2, 0);
+    f->meta = cluster_connect(&f->cluster, 0);
+    f->blocks = block_client_new(f->meta, 200 * NS_PER_MS);
+    prng_seed(&f->prng, 7);
+    struct block_buffer *b = random_block(f, 4096);
+    assert_int_equal(block_client_put_durable(f->blocks, &b, 1, NULL), ERR_OK);
+    assert_int_equal(cluster_copies(&f->cluster, &b->id, true), 2);
+    expect_get(f, b);
+    server_set(server(f, 1), SERVER_REFUSES); /* server 1 alone is no majority, under whichever two names */
+    assert_int_equal(block_client_put_durable(f->blocks, &b, 1, NULL), ERR_TIMEOUT);
+    block_buffer_unref(b);
+    end(f);
+}
+
 /* With five servers another one takes the copy of the one that is down. */
 static void the_next_in_order_takes_the_copy(void **state)
 {
@@ -457,7 +477,7 @@ static void the_cache_keeps_what_was_used_last(void **state)
 {
     (void)state;
     struct fixture *f = start(3, 0);
-    struct block_cache *cache = block_cache_new(f->blocks, 10000);
+    struct block_cache *cache = block_cache_new(f->blocks, NULL, 10000);
     struct block_buffer *blocks[4], *got;
     for (int i = 0; i < 4; i++) {
         blocks[i] = random_block(f, 3000);
@@ -504,7 +524,7 @@ static void readers_of_one_block_share_a_fetch(void **state)
 {
     (void)state;
     struct fixture *f = start(1, 0);
-    struct block_cache *cache = block_cache_new(f->blocks, 10 * MIB);
+    struct block_cache *cache = block_cache_new(f->blocks, NULL, 10 * MIB);
     struct block_buffer *b = random_block(f, 500000);
     assert_int_equal(block_client_put_durable(f->blocks, &b, 1, NULL), ERR_OK);
     atomic_store(&server(f, 0)->get_delay_ms, 50);
@@ -526,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durable_puts_reach_all_and_share_frames),
         cmocka_unit_test(one_server_down_costs_no_put),
+        cmocka_unit_test(a_server_at_the_address_of_another_is_not_asked),
         cmocka_unit_test(the_next_in_order_takes_the_copy),
         cmocka_unit_test(without_a_majority_puts_wait),
         cmocka_unit_test(a_wait_can_be_cancelled),

@@ -193,8 +193,11 @@ static void on_get(struct fake_server *s, struct rpc_request *request)
     atomic_fetch_add(&s->gets, 1);
     uint32_t *sizes = arena_alloc(&request->arena, ids.count * sizeof *sizes);
     struct bytes payload = {0};
+    bool full = false; /* as a real one, what is behind is left out */
     for (unsigned i = 0; i < ids.count; i++) {
         struct fake_block *b = atomic_load(&s->fault) == SERVER_LACKS ? NULL : find(s, &ids.ids[i]);
+        full = full || (b && payload.size > 0 && payload.size + b->data.size > LIMIT_BLOCK_BYTES);
+        b = full ? NULL : b;
         sizes[i] = b ? (uint32_t)b->data.size : WIRE_BLOCK_ABSENT;
         if (b)
             bytes_append(&payload, bytes_slice(&b->data));
@@ -375,6 +378,7 @@ static void on_meta_request(void *context, struct rpc_request *request)
     struct cluster *c = context;
     pthread_mutex_lock(&c->meta_lock);
     if (atomic_load(&c->meta_silent)) {
+        atomic_fetch_add(&c->dropped, request->method == METHOD_META_QUERY);
         rpc_release(request);
     } else if (request->method == METHOD_META_CALL) {
         on_call(c, request);
@@ -394,6 +398,31 @@ static void apply(struct cluster *c, struct meta_command *command)
     CHECK(meta_apply(c->meta, ++c->index, 1, command, &reply) == ERR_OK && reply.status == ERR_OK);
 }
 
+void cluster_raise_epoch(struct cluster *c, unsigned times)
+{
+    pthread_mutex_lock(&c->meta_lock);
+    for (unsigned i = 0; i < times; i++) {
+        struct meta_collection now;
+        meta_collection(c->meta, &now);
+        apply(c, &(struct meta_command){.op = META_EPOCH, .epoch.after = now.epoch});
+    }
+    pthread_mutex_unlock(&c->meta_lock);
+}
+
+static void place(struct cluster *c, unsigned i, const char *address)
+{
+    struct meta_command command = {.op = META_BLOCK_SERVER, .block_server = {.id = i + 1, .weight = 1}};
+    snprintf(command.block_server.address, sizeof command.block_server.address, "%s", address);
+    apply(c, &command);
+}
+
+void cluster_misplace(struct cluster *c, unsigned i, unsigned instead)
+{
+    pthread_mutex_lock(&c->meta_lock);
+    place(c, i, c->servers[instead].base.address);
+    pthread_mutex_unlock(&c->meta_lock);
+}
+
 static void meta_prepare(struct cluster *c)
 {
     struct err_text why;
@@ -402,11 +431,8 @@ static void meta_prepare(struct cluster *c)
     struct meta_options options = {.path = c->meta_path};
     CHECK(meta_open(&options, &c->meta, &why) == ERR_OK);
     apply(c, &(struct meta_command){.op = META_INIT, .init = {.cluster_id = {1}, .cookie_key = {2}}});
-    for (unsigned i = 0; i < c->server_count; i++) {
-        struct meta_command command = {.op = META_BLOCK_SERVER, .block_server = {.id = i + 1, .weight = 1}};
-        snprintf(command.block_server.address, sizeof command.block_server.address, "%s", c->servers[i].base.address);
-        apply(c, &command);
-    }
+    for (unsigned i = 0; i < c->server_count; i++)
+        place(c, i, c->servers[i].base.address);
     struct meta_query query = {.op = META_QUERY_CLUSTER};
     struct meta_query_reply reply = {0};
     struct arena arena = {0};

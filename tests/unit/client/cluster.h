@@ -54,7 +54,8 @@ struct cluster {
     uint64_t index;
     uint64_t map_version;
     atomic_uint commands, queries, commits, layouts;
-    _Atomic int meta_silent; /* takes effect, answers nothing */
+    _Atomic int meta_silent; /* drops what it is asked */
+    atomic_uint dropped;     /* queries, so far */
     _Atomic int commit_delay_ms;
     struct fake_server servers[CLUSTER_SERVERS];
     unsigned server_count;
@@ -63,7 +64,11 @@ struct cluster {
 /* Starts a metastore and `servers` block servers. */
 void cluster_start(struct cluster *c, unsigned servers);
 void cluster_stop(struct cluster *c);
+/* The map says from now on that server `i` is where server `instead` is. */
+void cluster_misplace(struct cluster *c, unsigned i, unsigned instead);
 struct meta_client *cluster_connect(struct cluster *c, int64_t soft_timeout_ns);
+/* So many epochs of collection later. Nobody is told but by answers. */
+void cluster_raise_epoch(struct cluster *c, unsigned times);
 /* A file in the root directory. */
 uint64_t cluster_create(struct meta_client *m, const char *name, struct meta_attr *ret);
 

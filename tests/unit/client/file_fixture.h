@@ -30,17 +30,27 @@ static inline void mount_on_stale(void *context, uint64_t ino)
     atomic_fetch_add(&((struct mount *)context)->stale, 1);
 }
 
-static inline void mount_open(struct mount *m, struct cluster *c, size_t cache_bytes, size_t dirty_bytes)
+/* With the rest of the options as given. */
+static inline void mount_open_as(struct mount *m, struct cluster *c, struct file_options options)
 {
     memset(m, 0, sizeof *m);
     m->meta = cluster_connect(c, 0);
     m->blocks = block_client_new(m->meta, 0);
-    struct file_options options = {.cache_bytes = cache_bytes,
-                                   .dirty_bytes = dirty_bytes,
-                                   .readahead_bytes = 4 * MIB,
-                                   .on_stale = mount_on_stale,
-                                   .context = m};
+    options.readahead_bytes = 4 * MIB;
+    options.on_stale = mount_on_stale;
+    options.context = m;
     m->files = open_files_new(m->meta, m->blocks, &options);
+}
+
+static inline void mount_open_with(struct mount *m, struct cluster *c, size_t cache_bytes, size_t dirty_bytes,
+                                   bool atime)
+{
+    mount_open_as(m, c, (struct file_options){.cache_bytes = cache_bytes, .dirty_bytes = dirty_bytes, .atime = atime});
+}
+
+static inline void mount_open(struct mount *m, struct cluster *c, size_t cache_bytes, size_t dirty_bytes)
+{
+    mount_open_with(m, c, cache_bytes, dirty_bytes, false);
 }
 
 static inline void mount_close(struct mount *m)
@@ -55,13 +65,18 @@ struct fixture {
     struct mount a, b;
 };
 
-static inline struct fixture *fixture_start(void)
+static inline struct fixture *fixture_start_with(bool atime)
 {
     struct fixture *f = MEM_NEW(struct fixture);
     cluster_start(&f->cluster, 3);
-    mount_open(&f->a, &f->cluster, 8 * MIB, 64 * MIB);
-    mount_open(&f->b, &f->cluster, 8 * MIB, 64 * MIB);
+    mount_open_with(&f->a, &f->cluster, 8 * MIB, 64 * MIB, atime);
+    mount_open_with(&f->b, &f->cluster, 8 * MIB, 64 * MIB, atime);
     return f;
+}
+
+static inline struct fixture *fixture_start(void)
+{
+    return fixture_start_with(false);
 }
 
 static inline void fixture_end(struct fixture *f)
@@ -100,6 +115,31 @@ static inline size_t read_it(struct open_file *h, uint64_t offset, void *to, siz
     size_t got = 0;
     assert_int_equal(file_read(h, offset, to, size, NULL, &got), ERR_OK);
     return got;
+}
+
+static inline enum err clone_it(struct open_file *from, uint64_t from_offset, struct open_file *to, uint64_t to_offset,
+                                uint64_t length, uint64_t *ret_done)
+{
+    return file_clone((struct file_place){from, from_offset}, (struct file_place){to, to_offset}, length, false, NULL,
+                      ret_done);
+}
+
+static inline void *fire_soon(void *cancel)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
+    rpc_cancel_fire(cancel);
+    return NULL;
+}
+
+static inline enum err fsync_broken_off(struct open_file *h)
+{
+    struct rpc_cancel *cancel = rpc_cancel_new();
+    pthread_t thread;
+    pthread_create(&thread, NULL, fire_soon, cancel);
+    enum err e = file_fsync(h, cancel);
+    pthread_join(thread, NULL);
+    rpc_cancel_free(cancel);
+    return e;
 }
 
 /* The whole file as this mount sees it is exactly these bytes. */

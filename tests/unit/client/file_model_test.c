@@ -98,6 +98,77 @@ static void do_append(struct run *r)
     r->model.size += size;
 }
 
+/* As the kernel hands over a write of up to 1 MiB from a buffer that doesn't begin with a page; the second piece may
+ * not come, or something else before it. */
+static void do_append_in_pieces(struct run *r)
+{
+    size_t first = MIB - 1 - prng_below(&r->prng, 4095), second = prng_below(&r->prng, MIB - first + 1);
+    if (r->model.size + first + second > SPACE)
+        return;
+    struct open_file *h = open_it(&r->fixture->a, r->ino, O_WRONLY | O_APPEND);
+    uint64_t at = r->model.size;
+    for (size_t k = 0; k < first + second; k++)
+        r->model.bytes[at + k] = (uint8_t)(k / 1000 + r->seed);
+    write_it(h, at, r->model.bytes + at, first);
+    r->model.size += first;
+    if (prng_below(&r->prng, 3) == 0)
+        do_read(r);
+    if (second > 0)
+        write_it(h, at + first, r->model.bytes + at + first, second);
+    r->model.size += second;
+    file_close(h);
+}
+
+static void do_allocate(struct run *r)
+{
+    static const int modes[] = {0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
+    int mode = modes[prng_below(&r->prng, ARRAY_SIZE(modes))];
+    uint64_t offset;
+    size_t size;
+    choose(r, &offset, &size);
+    check(r, file_allocate(r->a, mode, offset, size, false, NULL) == ERR_OK, "fallocate failed");
+    if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+        memset(r->model.bytes + offset, 0, size); /* behind the end there are zeros anyway */
+    if (!(mode & FALLOC_FL_KEEP_SIZE))
+        r->model.size = MAX(r->model.size, offset + size);
+}
+
+static void do_copy(struct run *r)
+{
+    uint64_t from, to, done = 0;
+    size_t size, other;
+    choose(r, &from, &size);
+    choose(r, &to, &other);
+    size = MIN(size, other);
+    uint64_t distance = from < to ? to - from : from - to;
+    enum err e = clone_it(r->a, from, r->a, to, size, &done);
+    if (distance < size) {
+        check(r, e == ERR_INVAL, "ranges that overlap were not refused");
+        return;
+    }
+    uint64_t expected = from >= r->model.size ? 0 : MIN(size, r->model.size - from);
+    check(r, e == ERR_OK && done == expected, "a copy has the wrong length");
+    memmove(r->model.bytes + to, r->model.bytes + from, expected);
+    if (expected > 0)
+        r->model.size = MAX(r->model.size, to + expected);
+}
+
+/* What is called a hole has no bytes but zeros. */
+static void do_seek(struct run *r)
+{
+    uint64_t offset = prng_below(&r->prng, SPACE), data = 0, hole = 0;
+    enum err e = file_seek(r->a, offset, true, NULL, &data);
+    check(r, e == ERR_OK || e == ERR_NOT_FOUND, "data was not looked for");
+    check(r, e != ERR_OK || (data >= offset && data < r->model.size), "data behind the end");
+    uint64_t zeros_to = e == ERR_OK ? data : r->model.size;
+    for (uint64_t k = offset; k < zeros_to; k++)
+        check(r, r->model.bytes[k] == 0, "a byte in a hole");
+    e = file_seek(r->a, offset, false, NULL, &hole);
+    check(r, e == (offset < r->model.size ? ERR_OK : ERR_NOT_FOUND), "no hole");
+    check(r, e != ERR_OK || (hole >= offset && hole <= r->model.size), "a hole behind the end");
+}
+
 static void *fire_at_once(void *p)
 {
     nanosleep(&(struct timespec){.tv_nsec = 3 * NS_PER_MS}, NULL);
@@ -148,7 +219,7 @@ static void do_reopen(struct run *r)
 
 static void one_step(struct run *r)
 {
-    switch (prng_below(&r->prng, 24)) {
+    switch (prng_below(&r->prng, 32)) {
     case 0:
         do_truncate(r);
         break;
@@ -166,6 +237,21 @@ static void one_step(struct run *r)
         break;
     case 5:
         do_reopen(r);
+        break;
+    case 24:
+    case 25:
+    case 26:
+        do_allocate(r);
+        break;
+    case 27:
+    case 28:
+        do_copy(r);
+        break;
+    case 29:
+        do_seek(r);
+        break;
+    case 30:
+        do_append_in_pieces(r);
         break;
     case 6:
     case 7:
@@ -187,7 +273,12 @@ static void run_seed(uint64_t seed, int steps, size_t dirty_bytes)
     struct run r = {.seed = seed};
     r.fixture = MEM_NEW(struct fixture);
     cluster_start(&r.fixture->cluster, 3);
-    mount_open(&r.fixture->a, &r.fixture->cluster, 2 * MIB, dirty_bytes);
+    mount_open_as(&r.fixture->a, &r.fixture->cluster,
+                  (struct file_options){.cache_bytes = 2 * MIB,
+                                        .dirty_bytes = dirty_bytes,
+                                        .atime = true,
+                                        .inline_bytes = seed & 2 ? LIMIT_INLINE_BYTES : 0,
+                                        .inline_look_ns = seed & 4 ? 5 * NS_PER_MS : 0});
     mount_open(&r.fixture->b, &r.fixture->cluster, MIB, dirty_bytes);
     r.model.bytes = mem_zalloc(SPACE);
     r.buffer = mem_alloc(SPACE);
@@ -348,7 +439,7 @@ static void many_threads_see_their_writes(void **state)
     struct fixture *f = MEM_NEW(struct fixture);
     struct shared *s = MEM_NEW(struct shared);
     cluster_start(&f->cluster, 3);
-    mount_open(&f->a, &f->cluster, MIB, 2 * MIB);
+    mount_open_with(&f->a, &f->cluster, MIB, 2 * MIB, true);
     mount_open(&f->b, &f->cluster, MIB, 2 * MIB);
     s->fixture = f;
     struct open_file *h = create_it(&f->a, "shared");

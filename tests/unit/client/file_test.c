@@ -325,32 +325,25 @@ static void a_lost_block_is_an_error_not_zeros(void **state)
 
 /* ---- unlinks ---- */
 
+/* As the leader's notice says it. */
 static void unlink_it(struct mount *m, const char *name, uint64_t *ret_orphan)
 {
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    unsigned count;
-    assert_true(file_unlinks_begin(m->files, inos, &count));
-    struct meta_command command = {
-        .op = META_UNLINK,
-        .unlink = {.parent = META_ROOT_INO, .name = slice_str(name), .open_inos = inos, .open_count = count}};
+    struct meta_command command = {.op = META_UNLINK, .unlink = {.parent = META_ROOT_INO, .name = slice_str(name)}};
     struct meta_reply reply;
     assert_int_equal(meta_client_call(m->meta, &command, NULL, &reply), ERR_OK);
     assert_int_equal(reply.status, ERR_OK);
-    *ret_orphan = reply.orphaned ? reply.attr.ino : 0;
-    file_unlinks_end(m->files, *ret_orphan);
+    assert_true(reply.orphaned);
+    *ret_orphan = reply.attr.ino;
+    file_notice(m->files, &(struct meta_notice){META_NOTICE_ORPHANED, reply.attr.ino});
 }
 
-static bool inode_is_there(struct mount *m, uint64_t ino)
+static unsigned closed(struct mount *m)
 {
-    struct arena arena = {0};
-    struct meta_query query = {.op = META_QUERY_GETATTR, .ino = ino};
-    struct meta_query_reply reply;
-    assert_int_equal(meta_client_query(m->meta, &query, NULL, &arena, &reply), ERR_OK);
-    arena_free(&arena);
-    return reply.status == ERR_OK;
+    uint64_t inos[4];
+    return file_closed_orphans(m->files, inos, 4);
 }
 
-static void an_unlinked_open_file_lives_until_its_last_close(void **state)
+static void an_unlinked_file_is_open_until_its_last_close(void **state)
 {
     (void)state;
     struct fixture *f = fixture_start();
@@ -367,195 +360,76 @@ static void an_unlinked_open_file_lives_until_its_last_close(void **state)
     uint8_t buffer[20];
     assert_int_equal(read_it(again, 0, buffer, sizeof buffer), 11);
     assert_memory_equal(buffer, "beforeafter", 11);
-    assert_true(inode_is_there(&f->a, ino));
+    assert_int_equal(closed(&f->a), 0);
     write_it(again, 0, "dirty", 5);
     file_close(again);
-    AWAIT(!inode_is_there(&f->a, ino));
+    assert_int_equal(closed(&f->a), 1);
+    assert_int_equal(closed(&f->a), 0); /* said once */
     struct open_file *none;
     bool keep;
     assert_int_equal(file_open(f->a.files, ino, O_RDONLY, NULL, NULL, &none, &keep), ERR_STALE);
     fixture_end(f);
 }
 
-static void an_orphan_that_nobody_has_open_is_released(void **state)
+static void only_where_it_is_open_is_an_unlinked_file_opened(void **state)
 {
     (void)state;
     struct fixture *f = fixture_start();
-    struct open_file *h = create_it(&f->a, "quick");
-    uint64_t ino = open_file_ino(h), inos[LIMIT_OPEN_HINTS];
-    unsigned count;
-    assert_true(file_unlinks_begin(f->a.files, inos, &count));
-    assert_int_equal(count, 1);
-    struct meta_command command = {
-        .op = META_UNLINK,
-        .unlink = {.parent = META_ROOT_INO, .name = slice_str("quick"), .open_inos = inos, .open_count = count}};
-    struct meta_reply reply;
-    assert_int_equal(meta_client_call(f->a.meta, &command, NULL, &reply), ERR_OK);
-    assert_true(reply.orphaned);
-    file_close(h); /* before the unlink has heard of its own outcome */
-    file_unlinks_end(f->a.files, ino);
-    AWAIT(!inode_is_there(&f->a, ino));
-    fixture_end(f);
-}
-
-struct opener {
-    struct mount *mount;
-    uint64_t ino;
-    struct rpc_cancel *cancel;
-    enum err result;
-    atomic_bool done;
-};
-
-static void *open_main(void *p)
-{
-    struct opener *o = p;
-    struct open_file *h;
+    struct open_file *h = create_it(&f->a, "theirs"), *other;
+    uint64_t ino = open_file_ino(h), orphan;
     bool keep;
-    o->result = file_open(o->mount->files, o->ino, O_RDONLY, NULL, o->cancel, &h, &keep);
-    if (o->result == ERR_OK)
-        file_close(h);
-    atomic_store(&o->done, true);
-    return NULL;
-}
-
-struct unlinker {
-    struct mount *mount;
-    atomic_bool *begun, *may_end;
-};
-
-static void *unlink_main(void *p)
-{
-    struct unlinker *u = p;
-    uint64_t inos[LIMIT_OPEN_HINTS];
-    unsigned count;
-    (void)file_unlinks_begin(u->mount->files, inos, &count);
-    atomic_store(u->begun, true);
-    while (!atomic_load(u->may_end))
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    file_unlinks_end(u->mount->files, 0);
-    return NULL;
-}
-
-/* A first open waits for the unlinks before it, and not for those that begin while it waits. */
-static void opens_wait_for_earlier_unlinks_only(void **state)
-{
-    (void)state;
-    struct fixture *f = fixture_start();
-    struct open_file *h = create_it(&f->b, "target");
-    atomic_bool begun[2] = {false, false}, may_end[2] = {false, false};
-    struct unlinker unlinkers[2];
-    pthread_t threads[3];
-    struct opener opener = {.mount = &f->a, .ino = open_file_ino(h)};
-    for (int i = 0; i < 2; i++)
-        unlinkers[i] = (struct unlinker){.mount = &f->a, .begun = &begun[i], .may_end = &may_end[i]};
-    pthread_create(&threads[0], NULL, unlink_main, &unlinkers[0]);
-    AWAIT(atomic_load(&begun[0]));
-    pthread_create(&threads[2], NULL, open_main, &opener);
-    struct file_stats stats;
-    AWAIT((file_stats(f->a.files, &stats), stats.open_inodes == 1));
-    pthread_create(&threads[1], NULL, unlink_main, &unlinkers[1]);
-    AWAIT(atomic_load(&begun[1]));
-    assert_false(atomic_load(&opener.done));
-    atomic_store(&may_end[0], true);
-    AWAIT(atomic_load(&opener.done));
-    assert_int_equal(opener.result, ERR_OK);
-    struct opener cancelled = {.mount = &f->a, .ino = open_file_ino(h), .cancel = rpc_cancel_new()};
-    pthread_join(threads[2], NULL);
-    pthread_create(&threads[2], NULL, open_main, &cancelled);
-    AWAIT((file_stats(f->a.files, &stats), stats.open_inodes == 1));
-    rpc_cancel_fire(cancelled.cancel);
-    AWAIT(atomic_load(&cancelled.done));
-    assert_int_equal(cancelled.result, ERR_CANCELLED);
-    atomic_store(&may_end[1], true);
-    for (int i = 0; i < 3; i++)
-        pthread_join(threads[i], NULL);
-    rpc_cancel_free(cancelled.cancel);
+    unlink_it(&f->b, "theirs", &orphan);
+    assert_int_equal(closed(&f->b), 1);
+    assert_int_equal(file_open(f->b.files, ino, O_RDWR, NULL, NULL, &other, &keep), ERR_STALE);
+    assert_int_equal(file_open(f->a.files, ino, O_RDWR, NULL, NULL, &other, &keep), ERR_OK);
+    file_close(other);
     file_close(h);
     fixture_end(f);
 }
 
-/* ---- append ---- */
-
-#define APPENDS 40
-#define RECORD 100
-
-struct appender {
-    struct mount *mount;
-    uint64_t ino;
-    char tag;
-    enum err failure;
-};
-
-static void *append_main(void *p)
-{
-    struct appender *a = p;
-    struct open_file *h;
-    bool keep;
-    a->failure = file_open(a->mount->files, a->ino, O_WRONLY | O_APPEND, NULL, NULL, &h, &keep);
-    for (int i = 0; a->failure == ERR_OK && i < APPENDS; i++) {
-        uint8_t record[RECORD];
-        memset(record, a->tag, sizeof record);
-        record[1] = (uint8_t)i;
-        a->failure = file_write(h, 0, record, sizeof record, NULL);
-    }
-    if (a->failure == ERR_OK)
-        file_close(h);
-    return NULL;
-}
-
-static void appended_records_are_whole_and_in_order(void **state)
+/* The leader may tell of it before the reply to the create is there. */
+static void what_is_being_created_may_be_what_is_unlinked(void **state)
 {
     (void)state;
     struct fixture *f = fixture_start();
-    struct open_file *h = create_it(&f->a, "log");
-    struct appender appenders[4];
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++) {
-        appenders[i] =
-            (struct appender){.mount = i % 2 ? &f->a : &f->b, .ino = open_file_ino(h), .tag = (char)('A' + i)};
-        pthread_create(&threads[i], NULL, append_main, &appenders[i]);
-    }
-    for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
-        assert_int_equal(appenders[i].failure, ERR_OK);
-    }
-    struct open_file *r = open_it(&f->b, open_file_ino(h), O_RDONLY);
-    uint8_t *all = mem_alloc(5 * APPENDS * RECORD);
-    assert_int_equal(read_it(r, 0, all, 5 * APPENDS * RECORD), 4 * APPENDS * RECORD);
-    int next[4] = {0};
-    for (int k = 0; k < 4 * APPENDS; k++) {
-        const uint8_t *record = all + k * RECORD;
-        int who = record[0] - 'A';
-        assert_in_range(who, 0, 3);
-        assert_int_equal(record[1], next[who]++);
-        for (int b = 2; b < RECORD; b++)
-            assert_int_equal(record[b], record[0]);
-    }
-    free(all);
-    file_close(r);
+    struct file_create before, after;
+    file_create_begin(f->a.files, &before);
+    file_notice(f->a.files, &(struct meta_notice){META_NOTICE_ORPHANED, 1234});
+    file_create_begin(f->a.files, &after);
+    assert_int_equal(closed(&f->a), 0);
+    file_create_end(f->a.files, &before);
+    assert_int_equal(closed(&f->a), 1);
+    file_create_end(f->a.files, &after);
+    assert_int_equal(closed(&f->a), 0);
+    fixture_end(f);
+}
+
+/* open(2) is a lookup and an open: what goes in between could be opened when it was looked up. */
+static void what_was_just_looked_up_is_opened_though_it_is_unlinked(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_start();
+    struct open_file *h = create_it(&f->a, "passing"), *mine;
+    uint64_t ino = open_file_ino(h), orphan;
+    struct file_create lookup, slow;
+    bool keep;
     file_close(h);
+    file_create_begin(f->b.files, &slow);
+    file_create_begin(f->b.files, &lookup);
+    file_looked_up(f->b.files, &lookup, ino);
+    file_create_end(f->b.files, &slow);
+    unlink_it(&f->b, "passing", &orphan);
+    assert_int_equal(closed(&f->b), 0);
+    assert_int_equal(file_open(f->b.files, ino, O_RDONLY, NULL, NULL, &mine, &keep), ERR_OK);
+    assert_int_equal(file_open(f->a.files, ino, O_RDONLY, NULL, NULL, &h, &keep), ERR_STALE);
+    assert_int_equal(closed(&f->b), 0);
+    file_close(mine);
+    AWAIT(closed(&f->b) == 1); /* in a second */
+    assert_int_equal(file_open(f->b.files, ino, O_RDONLY, NULL, NULL, &mine, &keep), ERR_STALE);
     fixture_end(f);
 }
 
 /* ---- the cluster does not answer ---- */
-
-static void *fire_soon(void *cancel)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
-    rpc_cancel_fire(cancel);
-    return NULL;
-}
-
-static enum err fsync_broken_off(struct open_file *h)
-{
-    struct rpc_cancel *cancel = rpc_cancel_new();
-    pthread_t thread;
-    pthread_create(&thread, NULL, fire_soon, cancel);
-    enum err e = file_fsync(h, cancel);
-    pthread_join(thread, NULL);
-    rpc_cancel_free(cancel);
-    return e;
-}
 
 /* A commit that was broken off stays dirty; and when it takes effect late, it does not undo what came after it. */
 static void a_broken_off_commit_undoes_nothing(void **state)
@@ -748,10 +622,10 @@ int main(void)
         cmocka_unit_test(full_servers_are_reported_once_to_each_handle),
         cmocka_unit_test(an_fsync_survives_restarts),
         cmocka_unit_test(a_lost_block_is_an_error_not_zeros),
-        cmocka_unit_test(an_unlinked_open_file_lives_until_its_last_close),
-        cmocka_unit_test(an_orphan_that_nobody_has_open_is_released),
-        cmocka_unit_test(opens_wait_for_earlier_unlinks_only),
-        cmocka_unit_test(appended_records_are_whole_and_in_order),
+        cmocka_unit_test(an_unlinked_file_is_open_until_its_last_close),
+        cmocka_unit_test(only_where_it_is_open_is_an_unlinked_file_opened),
+        cmocka_unit_test(what_is_being_created_may_be_what_is_unlinked),
+        cmocka_unit_test(what_was_just_looked_up_is_opened_though_it_is_unlinked),
         cmocka_unit_test(a_broken_off_commit_undoes_nothing),
         cmocka_unit_test(nothing_is_lost_when_servers_come_back),
         cmocka_unit_test(the_end_does_not_wait_for_a_cluster_that_is_down),

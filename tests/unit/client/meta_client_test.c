@@ -29,8 +29,9 @@ struct world {
     char waited_for[1024];
 };
 
-static void on_expired(void *context)
+static void on_expired(void *context, uint64_t session)
 {
+    (void)session;
     struct world *w = context;
     atomic_fetch_add(&w->expired, 1);
 }

@@ -42,6 +42,22 @@ static void test_a_silent_member_is_avoided_even_when_it_is_named(void **state)
     assert_int_equal(c.current, 0);
 }
 
+/* Its answer to this request waits for something, but it is there. */
+static void test_a_member_that_serves_others_is_not_silent(void **state)
+{
+    (void)state;
+    struct route_choice c;
+    route_choice_init(&c, 3);
+    struct route_failure f = {.asked = 0, .begun_ns = 100, .error = ERR_TIMEOUT, .leader = ROUTE_NOBODY};
+    route_choice_served(&c, 0, 101);
+    assert_int_equal(route_choice_failed(&c, &f, 200), ROUTE_LATER);
+    assert_int_equal(c.current, 0);
+    assert_int_equal(c.avoid_until_ns[0], 0);
+    f.begun_ns = 101;
+    assert_int_equal(route_choice_failed(&c, &f, 200), ROUTE_LATER);
+    assert_int_equal(c.current, 1);
+}
+
 static void test_with_nobody_else_left_even_the_avoided_are_asked(void **state)
 {
     (void)state;
@@ -110,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_named_leader_is_asked_at_once),
         cmocka_unit_test(test_a_silent_member_is_avoided_even_when_it_is_named),
+        cmocka_unit_test(test_a_member_that_serves_others_is_not_silent),
         cmocka_unit_test(test_with_nobody_else_left_even_the_avoided_are_asked),
         cmocka_unit_test(test_an_overloaded_member_is_still_the_right_one),
         cmocka_unit_test(test_outcomes_end_it),

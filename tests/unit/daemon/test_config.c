@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/rate.h"
 #include "daemon/config.h"
 
 static struct config c;
@@ -80,6 +81,36 @@ static void test_values(void **state)
         assert_int_equal(c.peers[i].id, i + 1);
     assert_int_equal(c.block_server_count, 2);
     assert_string_equal(c.advertise.text, "127.0.0.1:9002");
+}
+
+static void test_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t rate;
+    } good[] = {{"0", 0}, {"1", 1}, {"0K", 0}, {"3K", 3 * KIB}, {"50M", 50 * MIB}, {"1024G", RATE_MAX}};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        set("repair-rate", good[i].text);
+        set("scrub-rate", good[i].text);
+        assert_true(c.repair_rate == good[i].rate && c.scrub_rate == good[i].rate);
+    }
+    static const char *const bad[] = {
+        "", "M", "-1", "1m", "1T", "1MB", "1 M", "1025G", "0x1", "99999999999999", "1099511627777"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refused("repair-rate", bad[i]);
+    refused("repair-delay", "0");
+    refused("repair-interval", "0");
+    refused("stray-age", "x");
+    refused("collect-interval", "0");
+    refused("collect-interval", "1.5");
+    set("collect-interval", "2");
+    assert_int_equal(c.collect_interval_s, 2);
+    set("repair-delay", "1");
+    set("rebuild-blocks", "true");
+    assert_true(c.rebuild_blocks && c.repair_delay_s == 1);
+    set("role", "meta");
+    assert_int_equal(config_finish(&c, &why), ERR_CONFIG);
 }
 
 static void test_bad_values(void **state)
@@ -157,9 +188,22 @@ static void test_block_server_rules(void **state)
     assert_int_not_equal(config_add_block_server(&c, "127.0.0.1:7001", &why), ERR_OK);
 }
 
+static void test_joining(void **state)
+{
+    (void)state;
+    set("join", "true");
+    finish_refused("id"); /* the first one's would be the default */
+    set("id", "4");
+    finishes();
+    assert_int_equal(c.peer_count, 0);
+}
+
 static void test_listening_beyond_loopback(void **state)
 {
     (void)state;
+    set("insecure-listen-everywhere-without-tls", "true");
+    finish_refused("127.0.0.1:8080"); /* which others would take for themselves */
+    set("insecure-listen-everywhere-without-tls", "false");
     set("advertise", "192.0.2.1:8080");
     finish_refused("insecure");
     set("insecure-listen-everywhere-without-tls", "true");
@@ -182,6 +226,37 @@ static enum err load(const char *text, size_t size)
     assert_int_equal(fwrite(text, 1, size, f), size);
     assert_int_equal(fclose(f), 0);
     return config_load_file(&c, file_path, &why);
+}
+
+static void test_http(void **state)
+{
+    (void)state;
+    assert_int_equal(c.http.port, 0);
+    set("http-port", "8090");
+    set("http-address", "127.0.0.2");
+    set("http-files", "none");
+    set("http-names", "one.example,two");
+    set("http-admin", "true");
+    assert_int_equal(config_finish(&c, &why), ERR_OK);
+    assert_int_equal(c.http.port, 8090);
+    assert_string_equal(c.http.host, "127.0.0.2");
+    assert_int_equal(c.http.files, GATEWAY_FILES_NONE);
+    assert_int_equal(c.http.name_count, 2);
+    assert_string_equal(c.http.names[1], "two");
+    assert_true(c.http.admin);
+    refused("http-port", "65536");
+    refused("http-address", "example.org");
+    refused("http-files", "some");
+    refused("http-names", "a,,b");
+    refused("http-names", "a:80");
+    refused("http-names", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17");
+    refused("http-admin", "yes");
+    set("http-address", "192.0.2.1");
+    assert_int_equal(config_finish(&c, &why), ERR_CONFIG);
+    assert_non_null(strstr(why.text, "192.0.2.1"));
+    set("insecure-listen-everywhere-without-tls", "true");
+    set("advertise", "192.0.2.1:8080");
+    assert_int_equal(config_finish(&c, &why), ERR_OK);
 }
 
 static void test_file(void **state)
@@ -243,11 +318,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_defaults, setup),
         cmocka_unit_test_setup(test_values, setup),
+        cmocka_unit_test_setup(test_rates, setup),
         cmocka_unit_test_setup(test_bad_values, setup),
         cmocka_unit_test_setup(test_peers_without_this_node, setup),
         cmocka_unit_test_setup(test_peers_say_another_port, setup),
         cmocka_unit_test_setup(test_block_server_rules, setup),
+        cmocka_unit_test_setup(test_joining, setup),
         cmocka_unit_test_setup(test_listening_beyond_loopback, setup),
+        cmocka_unit_test_setup(test_http, setup),
         cmocka_unit_test_setup(test_file, setup),
         cmocka_unit_test_setup(test_bad_file, setup),
     };

@@ -187,6 +187,42 @@ static void test_missing_part(void **state)
     refused(&o, ERR_CORRUPT, "log is missing");
 }
 
+static void rename_part(const char *from, const char *to)
+{
+    char old[160], new[160];
+    snprintf(old, sizeof old, "%s/%s", path, from);
+    snprintf(new, sizeof new, "%s/%s", path, to);
+    assert_int_equal(rename(old, new), 0);
+}
+
+/* Put aside once; not a second time over what is aside; and what is lost is made anew. */
+static void test_blocks_aside(void **state)
+{
+    (void)state;
+    struct datadir_options o = options();
+    struct datadir *d = opened(&o);
+    make_part("log"), make_part("state"), make_part("blocks"), make_part("blocks/old");
+    assert_int_equal(datadir_complete(d, &why), ERR_OK);
+    assert_int_equal(datadir_put_blocks_aside(d, &why), ERR_OK);
+    rename_part("blocks.damaged/old", "old");
+    /* As after a crash before the exchange: an empty directory is in the way. */
+    rename_part("old", "blocks/old");
+    assert_int_equal(datadir_put_blocks_aside(d, &why), ERR_OK);
+    make_part("blocks/new");
+    assert_int_equal(datadir_put_blocks_aside(d, &why), ERR_EXIST);
+    assert_non_null(strstr(why.text, "blocks.damaged"));
+    rename_part("blocks", "lost");
+    datadir_close(d);
+    refused(&o, ERR_CORRUPT, "blocks is missing");
+    assert_non_null(strstr(why.text, "--rebuild-blocks"));
+    o.rebuild_blocks = true;
+    d = opened(&o);
+    assert_int_equal(datadir_put_blocks_aside(d, &why), ERR_OK);
+    datadir_close(d);
+    o.rebuild_blocks = false;
+    datadir_close(opened(&o));
+}
+
 static void test_somebody_elses_directory(void **state)
 {
     (void)state;
@@ -216,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_identity, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_blocks_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_somebody_elses_directory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,18 +41,96 @@ static struct raftlog *open_log(void)
     return l;
 }
 
+static void wait_for_log(struct log_thread *t)
+{
+    log_thread_turn(t);
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+static struct log_thread *begin(void)
+{
+    snprintf(path, sizeof path, "/tmp/test_log_thread_XXXXXX");
+    assert_non_null(mkdtemp(path));
+    assert_int_equal(uv_loop_init(&loop), 0);
+    raftlog = open_log();
+    last = (struct log_thread_result){0};
+    return log_thread_new(&loop, raftlog, restart.hard, on_done, NULL);
+}
+
+static void end_thread(struct log_thread *t)
+{
+    log_thread_free(t);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    raftlog_close(raftlog);
+}
+
+static void remove_log(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+static bool push_one(struct log_thread *t, uint64_t index)
+{
+    struct raft_entry e = {index, 1, RAFT_ENTRY_COMMAND, SLICE("entry", 5)};
+    struct raft_update u = {.entries = &e, .entry_count = 1, .hard_state_changed = index == 1, .hard = {1, 1}};
+    bool here;
+    waited_for = log_thread_push(t, &u, &here);
+    return here;
+}
+
+static void test_the_loop_writes_what_comes_alone(void **state)
+{
+    (void)state;
+    struct log_thread *t = begin();
+    push_one(t, 1); /* makes the first segment, which takes its time: the thread's */
+    while (last.sequence < waited_for)
+        wait_for_log(t);
+    log_thread_free(t);
+    uv_run(&loop, UV_RUN_DEFAULT);
+
+    /* One that knows nothing of how long writes take. */
+    t = log_thread_new(&loop, raftlog, restart.hard, on_done, NULL);
+    last = (struct log_thread_result){0};
+    assert_true(push_one(t, 2));
+    assert_int_equal(last.sequence, 0);
+    log_thread_turn(t);
+    assert_int_equal(last.sequence, 1);
+    assert_int_equal(last.index, 2);
+
+    /* Of several in one turn the thread writes all, in order. */
+    push_one(t, 3);
+    assert_false(push_one(t, 4));
+    while (last.sequence < waited_for)
+        wait_for_log(t);
+    assert_int_equal(last.index, 4);
+
+    /* And what comes while the loop serves others. */
+    for (unsigned i = 0; i < 100; i++)
+        log_thread_served(t);
+    assert_false(push_one(t, 5));
+    while (last.sequence < waited_for)
+        wait_for_log(t);
+    assert_int_equal(last.index, 5);
+
+    /* What the loop would write when the end comes is written. */
+    push_one(t, 6);
+    end_thread(t);
+    raftlog = open_log();
+    assert_int_equal(restart.last_index, 6);
+    raftlog_close(raftlog);
+    remove_log();
+}
+
 static void test_random_pushes(void **state)
 {
     (void)state;
     const uint64_t seed = 42;
     struct prng prng;
     prng_seed(&prng, seed);
-    snprintf(path, sizeof path, "/tmp/test_log_thread_XXXXXX");
-    assert_non_null(mkdtemp(path));
-    assert_int_equal(uv_loop_init(&loop), 0);
-    raftlog = open_log();
-    struct log_thread *t = log_thread_new(&loop, raftlog, restart.hard, on_done, NULL);
-
+    struct log_thread *t = begin();
     uint64_t terms[ENTRIES_MAX + 1] = {0}, end = 0, term = 1;
     struct raft_hard_state hard = {0};
     for (int i = 0; i < PUSHES; i++) {
@@ -75,21 +153,23 @@ static void test_random_pushes(void **state)
             entries[e] = (struct raft_entry){end, term, RAFT_ENTRY_COMMAND, SLICE(data[e], (size_t)size)};
         }
         u.entries = entries;
-        waited_for = log_thread_push(t, &u);
+        bool here;
+        waited_for = log_thread_push(t, &u, &here);
+        if (prng_below(&prng, 2) == 0)
+            log_thread_turn(t);
+        if (prng_below(&prng, 8) == 0)
+            log_thread_compact(t, 1);
         if (prng_below(&prng, 20) == 0)
-            uv_run(&loop, UV_RUN_DEFAULT);
+            wait_for_log(t);
     }
     while (last.sequence < waited_for && last.error == ERR_OK)
-        uv_run(&loop, UV_RUN_DEFAULT);
+        wait_for_log(t);
     assert_int_equal(last.error, ERR_OK);
     assert_int_equal(last.index, end);
     assert_int_equal(last.term, terms[end]);
     assert_int_equal(last.hard.term, hard.term);
     assert_int_equal(last.hard.vote, hard.vote);
-    log_thread_free(t);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&loop), 0);
-    raftlog_close(raftlog);
+    end_thread(t);
 
     raftlog = open_log();
     assert_int_equal(restart.last_index, end);
@@ -107,13 +187,12 @@ static void test_random_pushes(void **state)
     }
     bytes_free(&buffer);
     raftlog_close(raftlog);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", path);
-    assert_int_equal(system(command), 0);
+    remove_log();
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_pushes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_loop_writes_what_comes_alone),
+                                       cmocka_unit_test(test_random_pushes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,20 +151,21 @@ static void test_blocks(void **state)
     for (unsigned i = 0; i <= COUNT; i++)
         assert_int_equal(present.present[i], i < COUNT);
 
-    /* Five of 1 MiB don't fit into a reply: the last one is left out, as the absent one is. */
+    /* Several together are no more than one large one: what is behind it is left out, as the absent one is. */
     assert_int_equal(once(1, METHOD_BLOCK_GET, encoded, nothing, &message, &payload), ERR_OK);
     struct wire_block_sizes sizes;
     assert_int_equal(wire_block_sizes_decode(message, payload.size, &client.arena, &sizes, &why), ERR_OK);
     assert_int_equal(sizes.count, COUNT + 1);
     for (unsigned i = 0; i <= COUNT; i++)
-        assert_true(sizes.sizes[i] == (i < 4 ? LIMIT_BLOCK_BYTES : WIRE_BLOCK_ABSENT));
-    for (unsigned i = 0; i < 4; i++)
-        assert_memory_equal(payload.data + i * LIMIT_BLOCK_BYTES, data[i], LIMIT_BLOCK_BYTES);
-    for (unsigned i = 4; i <= COUNT; i++) {
+        assert_true(sizes.sizes[i] == (i < 1 ? LIMIT_BLOCK_BYTES : WIRE_BLOCK_ABSENT));
+    assert_memory_equal(payload.data, data[0], LIMIT_BLOCK_BYTES);
+    for (unsigned i = 1; i <= COUNT; i++) {
         struct wire_block_ids one = {.ids = &ids[i], .count = 1};
         assert_int_equal(
             once(1, METHOD_BLOCK_GET, wire_block_ids_encode(&one, &client.arena), nothing, &message, &payload), ERR_OK);
         assert_int_equal(payload.size, i < COUNT ? LIMIT_BLOCK_BYTES : 0);
+        if (i < COUNT)
+            assert_memory_equal(payload.data, data[i], LIMIT_BLOCK_BYTES);
     }
     assert_int_equal(once(1, METHOD_BLOCK_INFO, nothing, nothing, &message, &payload), ERR_OK);
     struct wire_block_info info;
@@ -391,10 +392,13 @@ static void test_what_was_acknowledged_survives(void **state)
     command.make.mode = S_IFDIR | 0755;
     cluster_client_call(&client, &command, &reply);
     assert_int_equal(reply.status, ERR_OK);
+    /* Behind it others may come, as that of the block server. */
     struct wire_admin_state s = state_of(1);
-    assert_true(s.log_count >= 3);
-    assert_int_equal(s.log[s.log_count - 1].index, s.last);
-    assert_non_null(memmem(s.log[s.log_count - 1].text.data, s.log[s.log_count - 1].text.size, "kept", 4));
+    assert_true(s.log_count >= 3 && s.log[s.log_count - 1].index <= s.last);
+    bool logged = false;
+    for (unsigned i = 0; i < s.log_count; i++)
+        logged |= memmem(s.log[i].text.data, s.log[i].text.size, "kept", 4) != NULL;
+    assert_true(logged);
     for (int round = 0; round < 2; round++) {
         int status = cluster_node_end(&nodes, 1, round ? SIGTERM : SIGKILL);
         assert_true(!round || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
@@ -441,8 +445,9 @@ static void test_rubbish_is_refused(void **state)
     assert_true(nodes.nodes[1].pid > 0 && kill(nodes.nodes[1].pid, 0) == 0);
     WAIT_UNTIL(state_of(1).role == RAFT_LEADER);
     /* Commands that are only the leader's are not for clients. */
-    struct meta_command own[] = {
-        {.op = META_INIT}, {.op = META_REAP}, {.op = META_BLOCK_SERVER, .block_server = {1, "a:1", 1}}};
+    struct meta_command own[] = {{.op = META_INIT},
+                                 {.op = META_REAP},
+                                 {.op = META_BLOCK_SERVER, .block_server = {.id = 1, .address = "a:1", .weight = 1}}};
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
         struct slice message, payload;
         assert_int_equal(

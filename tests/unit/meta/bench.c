@@ -139,7 +139,7 @@ static void bench_contents(unsigned files, uint64_t first, struct prng *p)
         report(round ? "commit of 512 blocks over others" : "commit of 512 blocks", t, 20);
     }
     t = timer_begin();
-    do_unlink(&f, META_ROOT_INO, "appended");
+    do_remove(&f, META_ROOT_INO, "appended");
     report("unlink of a file of many extents", t, 1);
     t = timer_begin();
     unsigned commands = reap_all(&f);
@@ -153,7 +153,7 @@ static void bench_removal(unsigned files)
     struct timer t = timer_begin();
     for (unsigned i = 0; i < files; i++) {
         name_of(name, i);
-        do_unlink(&f, directory, name);
+        do_remove(&f, directory, name);
     }
     report("unlink", t, files);
     t = timer_begin();

@@ -14,7 +14,7 @@
 
 static void open_state(struct fixture *f)
 {
-    struct meta_options options = {.path = f->path};
+    struct meta_options options = {.path = f->path, .level_max = f->level_max};
     struct err_text why = {""};
     if (meta_open(&options, &f->meta, &why) != ERR_OK) {
         print_error("%s\n", why.text);
@@ -144,14 +144,6 @@ struct meta_reply do_unlink(struct fixture *f, uint64_t parent, const char *name
         f, (struct meta_command){.op = META_UNLINK, .unlink = {.parent = parent, .name = slice_str(name)}});
 }
 
-struct meta_reply do_unlink_open(struct fixture *f, uint64_t parent, const char *name, uint64_t ino)
-{
-    return fixture_call(f,
-                        (struct meta_command){
-                            .op = META_UNLINK,
-                            .unlink = {.parent = parent, .name = slice_str(name), .open_inos = &ino, .open_count = 1}});
-}
-
 struct meta_reply do_rmdir(struct fixture *f, uint64_t parent, const char *name)
 {
     return fixture_call(f,
@@ -177,7 +169,15 @@ struct meta_reply do_truncate(struct fixture *f, uint64_t ino, uint64_t size)
 
 struct meta_reply do_release(struct fixture *f, uint64_t ino)
 {
-    return fixture_call(f, (struct meta_command){.op = META_RELEASE, .release = {.inos = &ino, .count = 1}});
+    return fixture_apply(f, (struct meta_command){.op = META_RELEASE, .release = {.inos = &ino, .count = 1}});
+}
+
+struct meta_reply do_remove(struct fixture *f, uint64_t parent, const char *name)
+{
+    struct meta_reply r = do_unlink(f, parent, name);
+    if (r.orphaned)
+        assert_int_equal(do_release(f, r.attr.ino).status, ERR_OK);
+    return r;
 }
 
 struct meta_extent extent_of(uint64_t offset, uint64_t length, uint32_t block, uint32_t block_offset)

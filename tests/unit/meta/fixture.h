@@ -11,7 +11,8 @@
 struct fixture {
     char path[64];
     struct meta *meta;
-    uint64_t index; /* applied */
+    uint64_t index;     /* applied */
+    uint32_t level_max; /* of the program, from the next reopening on; 0: its own */
     int64_t time_ns;
     uint64_t session, seq, acked; /* of the session that one-line commands use; seq is the last one used */
     struct arena arena;           /* of query replies */
@@ -41,11 +42,12 @@ struct meta_reply make_symlink(struct fixture *f, uint64_t parent, const char *n
 struct meta_reply do_link(struct fixture *f, uint64_t ino, uint64_t parent, const char *name);
 struct meta_reply do_unlink(struct fixture *f, uint64_t parent, const char *name);
 /* The session has the inode open. */
-struct meta_reply do_unlink_open(struct fixture *f, uint64_t parent, const char *name, uint64_t ino);
 struct meta_reply do_rmdir(struct fixture *f, uint64_t parent, const char *name);
 struct meta_reply do_rename(struct fixture *f, uint64_t parent, const char *name, uint64_t new_parent,
                             const char *new_name, uint32_t flags);
 struct meta_reply do_truncate(struct fixture *f, uint64_t ino, uint64_t size);
+/* Unlinks, and releases what is an orphan then; the reply of the unlink. */
+struct meta_reply do_remove(struct fixture *f, uint64_t parent, const char *name);
 struct meta_reply do_release(struct fixture *f, uint64_t ino);
 /* Bytes [offset, offset + length) become those of block number `block` from block_offset; block 0: a hole. */
 struct meta_reply do_write(struct fixture *f, uint64_t ino, uint64_t offset, uint64_t length, uint32_t block,

@@ -56,7 +56,6 @@ void step_make(uint64_t index, struct step *s)
                 break;
             case 2:
                 s->c = unlink_command(META_UNLINK, directory_of(&p), s->name);
-                s->c.unlink.open_unknown = prng_below(&p, 2);
                 break;
             case 3:
                 s->c = rename_command(directory_of(&p), s->name, directory_of(&p), s->new_name, 0);

@@ -79,7 +79,7 @@ static void a_commit_cuts_what_was_there(void **state)
             want[count++] = extent_of(to, 100 - to, 1, 10 + (uint32_t)to);
         expect_extents(f, ino, want, count);
         assert_int_equal(must_getattr(f, ino).allocated, MAX(to, 100u));
-        assert_status(do_unlink(f, ROOT, name), ERR_OK);
+        assert_status(do_remove(f, ROOT, name), ERR_OK);
         reap_all(f);
         assert_int_equal(references_of(f, 1), 0);
         assert_int_equal(references_of(f, 2), 0);
@@ -235,6 +235,13 @@ static void times_and_sizes_of_a_commit(void **state)
     c.commit.size_at_least = 1000;
     struct meta_reply r = fixture_call(f, c);
     assert_true(r.attr.mtime_ns == -5 && r.attr.ctime_ns == f->time_ns);
+    int64_t written_ns = f->time_ns + FIXTURE_STEP_NS / 2; /* what the writer has seen as its ctime stays */
+    c.commit.mtime_ns = written_ns;
+    r = fixture_call(f, c);
+    assert_true(r.attr.mtime_ns == written_ns && r.attr.ctime_ns == written_ns);
+    c.commit.mtime_ns = f->time_ns + INT64_C(10) * FIXTURE_STEP_NS; /* of a clock that is ahead: not believed */
+    r = fixture_call(f, c);
+    assert_true(r.attr.mtime_ns == c.commit.mtime_ns && r.attr.ctime_ns == f->time_ns);
     assert_int_equal(r.attr.size, 1000);
     c.commit.size_at_least = 20;
     assert_int_equal(fixture_call(f, c).attr.size, 1000);
@@ -457,7 +464,7 @@ static void reaping_takes_several_rounds(void **state)
     struct meta_extent e = extent_of(0, 10, 1, 0);
     fill(f, large, 5000, 10, 5, 1);
     assert_status(commit(f, small, &e, 1), ERR_OK);
-    assert_status(do_unlink(f, ROOT, "large"), ERR_OK);
+    assert_status(do_remove(f, ROOT, "large"), ERR_OK);
     assert_int_equal(must_getattr(f, small).allocated, 10);
     statfs_is(f, 2, 10); /* at once */
     struct meta_command c = {.op = META_REAP};
@@ -488,7 +495,7 @@ static void many_small_dead_files_share_a_round(void **state)
     }
     for (unsigned i = 0; i < 700; i++) {
         snprintf(name, sizeof name, "%u", i);
-        assert_status(do_unlink(f, ROOT, name), ERR_OK);
+        assert_status(do_remove(f, ROOT, name), ERR_OK);
     }
     assert_int_equal(rows_of(f, 'g'), 700);
     assert_true(reap_all(f) <= 4);
@@ -505,7 +512,7 @@ static void garbage_survives_a_restart(void **state)
         uint64_t ino = new_file(f, "f");
         struct meta_extent e = extent_of(0, 10, 1 + i, 0);
         assert_status(commit(f, ino, &e, 1), ERR_OK);
-        assert_status(do_unlink(f, ROOT, "f"), ERR_OK);
+        assert_status(do_remove(f, ROOT, "f"), ERR_OK);
         if (i == 0)
             assert_int_equal(reap_all(f), 1);
         assert_int_equal(meta_flush(f->meta, true), ERR_OK);

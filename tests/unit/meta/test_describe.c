@@ -52,6 +52,39 @@ static void every_operation_is_described(void **state)
     expect(&c, "link ino=1 parent=2 name=\"n\"");
     c = (struct meta_command){.op = META_RELEASE, .release.count = 2};
     expect(&c, "release inodes=2");
+    c = (struct meta_command){.op = META_READS, .reads.count = 4};
+    expect(&c, "reads inodes=4");
+    c = (struct meta_command){.op = META_CLONE,
+                              .clone = {.source = 3, .source_offset = 4, .length = 5, .ino = 6, .offset = 7}};
+    expect(&c, "clone source=3 offset=4 length=5 ino=6 offset=7");
+    c = (struct meta_command){.op = META_COMMIT, .commit = {.ino = 4, .size_at_least = 9, .inlined_count = 2}};
+    expect(&c, "commit ino=4 extents=0 size>=9 inlined=2");
+    c = (struct meta_command){.op = META_MOVED, .moved.count = 3};
+    expect(&c, "moved blocks=3");
+    c = (struct meta_command){.op = META_REWRITE,
+                              .rewrite = {.ino = 4, .offset = 5, .length = 6, .extent_count = 7, .version = 8}};
+    expect(&c, "rewrite ino=4 offset=5 length=6 extents=7");
+    c.rewrite.length = 0;
+    expect(&c, "rewrite ino=4 done version=8");
+    c = (struct meta_command){.op = META_SETXATTR, .xattr = {.ino = 4, .name = slice_str("user.k"), .flags = 1}};
+    c.xattr.value = slice_str("four");
+    expect(&c, "setxattr ino=4 name=\"user.k\" bytes=4 flags=0x1");
+    c.op = META_REMOVEXATTR;
+    expect(&c, "removexattr ino=4 name=\"user.k\"");
+    c = (struct meta_command){.op = META_EXPORT, .export = {.name = slice_str("default"), .mask = 1, .options = 1}};
+    expect(&c, "export name=\"default\" mask=0x1 options=0x1");
+    const struct meta_kv_change changes[] = {
+        {.kind = META_KV_CAS, .key = slice_str("k"), .value = slice_str("four"), .expected_version = 7},
+        {.kind = META_KV_PUT, .key = slice_str("l"), .ttl_ns = 1500000000},
+        {.kind = META_KV_DELETE, .key = slice_str("m")},
+        {.kind = META_KV_SET, .key = slice_str("n")},
+        {.kind = META_KV_SET, .key = slice_str("o")}};
+    c = (struct meta_command){.op = META_KV, .kv = {.changes = changes, .count = 3}};
+    expect(&c, "kv cas key=\"k\" expected_version=7 bytes=4 put key=\"l\" bytes=0 ttl=1.500 delete key=\"m\"");
+    c.kv.changes = changes + 2;
+    expect(&c, "kv delete key=\"m\" set key=\"n\" bytes=0 set key=\"o\" bytes=0");
+    c = (struct meta_command){.op = META_KV_EXPIRE};
+    expect(&c, "kv-expire");
     c = (struct meta_command){.op = META_INIT};
     expect(&c, "init");
 }

@@ -150,6 +150,9 @@ static void links_are_counted(void **state)
     assert_int_equal(ino_of(f, directory, "b"), file);
     r = do_unlink(f, directory, "b");
     assert_int_equal(r.attr.nlink, 0);
+    assert_true(r.orphaned);
+    assert_status(do_link(f, file, ROOT, "x"), ERR_NOENT);
+    assert_status(do_release(f, file), ERR_OK);
     assert_status(do_getattr(f, file), ERR_STALE);
     assert_status(do_link(f, file, ROOT, "x"), ERR_STALE);
 }
@@ -158,7 +161,7 @@ static void an_unlinked_open_file_cannot_be_linked_again(void **state)
 {
     struct fixture *f = *state;
     uint64_t file = must_make(f, META_CREATE, ROOT, "a", 0644);
-    assert_true(do_unlink_open(f, ROOT, "a", file).orphaned);
+    assert_true(do_unlink(f, ROOT, "a").orphaned);
     assert_status(do_link(f, file, ROOT, "b"), ERR_NOENT);
 }
 
@@ -279,6 +282,44 @@ static void rename_moves_files_and_directories(void **state)
     assert_int_equal(ino_of(f, b, "h"), file);
 }
 
+static void is_at(struct fixture *f, uint64_t ino, uint64_t parent, const char *name)
+{
+    struct meta_place place;
+    assert_int_equal(meta_place(f->meta, ino, &f->arena, &place), ERR_OK);
+    assert_true(slice_equal(place.name, slice_str(name)));
+    if (*name)
+        assert_int_equal(place.parent, parent);
+}
+
+static void an_inode_knows_one_of_its_names(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t a = must_make(f, META_MKDIR, ROOT, "a", 0755), b = must_make(f, META_MKDIR, ROOT, "b", 0755);
+    uint64_t x = must_make(f, META_CREATE, a, "x", 0644), y = must_make(f, META_CREATE, b, "y", 0644);
+    is_at(f, ROOT, 0, "");
+    is_at(f, a, ROOT, "a");
+    is_at(f, x, a, "x");
+    assert_status(do_link(f, x, b, "hard"), ERR_OK);
+    is_at(f, x, a, "x");
+    assert_status(do_unlink(f, b, "hard"), ERR_OK);
+    is_at(f, x, a, "x");
+    assert_status(do_rename(f, a, "x", b, "y", META_RENAME_EXCHANGE), ERR_OK);
+    is_at(f, x, b, "y");
+    is_at(f, y, a, "x");
+    assert_status(do_link(f, y, ROOT, "other"), ERR_OK);
+    assert_status(do_rename(f, b, "y", a, "x", 0), ERR_OK);
+    is_at(f, x, a, "x");
+    is_at(f, y, 0, "");
+    assert_status(do_link(f, y, ROOT, "again"), ERR_OK);
+    is_at(f, y, ROOT, "again");
+    assert_status(do_rename(f, ROOT, "b", a, "sub", 0), ERR_OK);
+    is_at(f, b, a, "sub");
+    assert_status(do_unlink(f, a, "x"), ERR_OK);
+    is_at(f, x, 0, "");
+    struct err_text why;
+    assert_int_equal(meta_verify(f->meta, &why), ERR_OK);
+}
+
 static void rename_refuses(void **state)
 {
     struct fixture *f = *state;
@@ -340,8 +381,10 @@ static void rename_replaces(void **state)
     struct meta_reply r = do_rename(f, ROOT, "from", a, "to", 0);
     assert_status(r, ERR_OK);
     assert_true(r.has_replaced && r.replaced.ino == to && r.replaced.nlink == 0);
-    assert_false(r.orphaned);
+    assert_true(r.orphaned);
     assert_int_equal(ino_of(f, a, "to"), from);
+    assert_int_equal(must_getattr(f, to).nlink, 0);
+    assert_status(do_release(f, to), ERR_OK);
     assert_status(do_getattr(f, to), ERR_STALE);
     assert_int_equal(must_getattr(f, a).size, 2);
     r = do_rename(f, ROOT, "d1", a, "d2", 0);
@@ -356,26 +399,6 @@ static void rename_replaces(void **state)
     assert_status(do_rename(f, a, "d2", a, "d3", 0), ERR_OK);
     assert_int_equal(must_getattr(f, a).nlink, 3);
     assert_int_equal(must_getattr(f, a).size, 2);
-}
-
-static void rename_over_an_open_file_keeps_it(void **state)
-{
-    struct fixture *f = *state;
-    must_make(f, META_CREATE, ROOT, "from", 0644);
-    uint64_t to = must_make(f, META_CREATE, ROOT, "to", 0644), other = must_make(f, META_CREATE, ROOT, "other", 0644);
-    struct meta_command c = rename_command(ROOT, "from", ROOT, "to", 0);
-    uint64_t open[] = {other, to};
-    c.rename.open_inos = open;
-    c.rename.open_count = 2;
-    struct meta_reply r = fixture_call(f, c);
-    assert_true(r.orphaned && r.has_replaced && r.replaced.ino == to);
-    assert_int_equal(must_getattr(f, to).nlink, 0);
-    assert_status(do_release(f, to), ERR_OK);
-    assert_status(do_getattr(f, to), ERR_STALE);
-    c = rename_command(ROOT, "to", ROOT, "other", 0);
-    c.rename.open_unknown = true;
-    assert_true(fixture_call(f, c).orphaned);
-    assert_int_equal(must_getattr(f, other).nlink, 0);
 }
 
 static void rename_between_two_names_of_one_inode_does_nothing(void **state)
@@ -561,9 +584,9 @@ int main(void)
         TEST(names_are_any_bytes),
         TEST(queries_refuse),
         TEST(rename_moves_files_and_directories),
+        TEST(an_inode_knows_one_of_its_names),
         TEST(rename_refuses),
         TEST(rename_replaces),
-        TEST(rename_over_an_open_file_keeps_it),
         TEST(rename_between_two_names_of_one_inode_does_nothing),
         TEST(exchange_swaps_a_file_and_a_directory),
         TEST(readdir_sees_what_stays_exactly_once),

@@ -69,6 +69,17 @@ static enum err decode_reply(struct slice s)
     return row_reply_decode(s, &r);
 }
 
+static enum err decode_inline_block(struct slice s)
+{
+    struct sha256 id = {{7}};
+    struct schema_key key = schema_inline_block(&id);
+    struct meta_inline_block r;
+    enum err e = row_inline_block_decode(SLICE(key.bytes, key.size), s, &r);
+    if (e == ERR_OK)
+        assert_true(r.data.size > 0 && r.data.size <= LIMIT_INLINE_BYTES && sha256_equal(&r.id, &id));
+    return e;
+}
+
 static struct meta_attr some_attr(uint64_t salt)
 {
     return (struct meta_attr){.ino = 1 + salt,
@@ -108,7 +119,6 @@ static struct row_session some_session(void)
     return (struct row_session){.root_ino = 1,
                                 .acked = 2,
                                 .last_seq = 3,
-                                .orphans = 4,
                                 .opened_ns = -5,
                                 .nonce = {6, 7},
                                 .export = slice_str("default"),
@@ -117,7 +127,7 @@ static struct row_session some_session(void)
 
 static void encode_inode(struct bytes *to)
 {
-    struct row_inode r = {.attr = some_attr(0), .parent = 9, .target = slice_str("../there")};
+    struct row_inode r = {.attr = some_attr(0), .parent = 9, .target = slice_str("../there"), .name = slice_str("n")};
     row_inode_encode(&r, to);
 }
 static void encode_dentry(struct bytes *to)
@@ -137,7 +147,7 @@ static void encode_session(struct bytes *to)
 }
 static void encode_block_server(struct bytes *to)
 {
-    struct meta_block_server r = {.id = 7, .address = "127.0.0.1:7000", .weight = 100};
+    struct meta_block_server r = {.id = 7, .address = "127.0.0.1:7000", .zone = "rack", .weight = 100};
     row_block_server_encode(&r, to);
 }
 static void encode_cluster(struct bytes *to)
@@ -149,6 +159,16 @@ static void encode_meta(struct bytes *to)
 {
     struct row_meta r = {.applied = 1, .next_id = 2, .inodes = 3, .bytes = 4, .last_time_ns = -5, .chain = {{6}}};
     row_meta_encode(&r, to);
+}
+static void encode_meta_inline(struct bytes *to)
+{
+    struct row_meta r = {.applied = 1, .next_id = 2, .inline_bytes = 7};
+    row_meta_encode(&r, to);
+}
+static void encode_inline_block(struct bytes *to)
+{
+    struct meta_inline_block r = {.ino = 1, .version = 2, .data = slice_str("bytes")};
+    row_inline_block_encode(&r, to);
 }
 static void encode_reply(struct bytes *to)
 {
@@ -168,6 +188,8 @@ static const struct row_kind {
     {"block server", encode_block_server, decode_block_server},
     {"cluster", encode_cluster, decode_cluster},
     {"meta", encode_meta, decode_meta},
+    {"meta with inline blocks", encode_meta_inline, decode_meta},
+    {"inline block", encode_inline_block, decode_inline_block},
     {"reply", encode_reply, decode_reply},
 };
 
@@ -189,15 +211,18 @@ static void check_attr(const struct meta_attr *a, const struct meta_attr *b)
 static void inode_comes_back(void **state)
 {
     (void)state;
-    static char target[LIMIT_SYMLINK_BYTES];
+    static char target[LIMIT_SYMLINK_BYTES], name[LIMIT_NAME_BYTES];
     struct bytes b = {0};
     memset(target, 't', sizeof target);
     struct row_inode r = {.attr = some_attr(0), .parent = 9, .target = SLICE(target, sizeof target)}, got;
+    memset(name, 'n', sizeof name);
+    r.name = SLICE(name, sizeof name);
     row_inode_encode(&r, &b);
     assert_int_equal(row_inode_decode(bytes_slice(&b), &got), ERR_OK);
     check_attr(&r.attr, &got.attr);
     assert_int_equal(got.parent, 9);
     assert_true(slice_equal(got.target, r.target));
+    assert_true(slice_equal(got.name, r.name));
     bytes_free(&b);
 }
 
@@ -211,7 +236,6 @@ static void session_comes_back(void **state)
     assert_int_equal(got.root_ino, r.root_ino);
     assert_int_equal(got.acked, r.acked);
     assert_int_equal(got.last_seq, r.last_seq);
-    assert_int_equal(got.orphans, r.orphans);
     assert_true(got.opened_ns == r.opened_ns);
     assert_memory_equal(got.nonce, r.nonce, 16);
     assert_true(slice_equal(got.export, r.export) && slice_equal(got.client, r.client));
@@ -255,7 +279,7 @@ static void small_rows_come_back(void **state)
     assert_true(sha256_equal(&extent.block, &extent_got.block));
     bytes_clear(&b);
 
-    struct meta_block_server server = {.id = 7, .weight = 100}, server_got;
+    struct meta_block_server server = {.id = 7, .zone = "rack-1", .weight = 100}, server_got;
     memset(server.address, 'a', LIMIT_ADDRESS_BYTES);
     key = schema_block_server(7);
     row_block_server_encode(&server, &b);
@@ -263,14 +287,23 @@ static void small_rows_come_back(void **state)
     assert_int_equal(server_got.id, 7);
     assert_int_equal(server_got.weight, 100);
     assert_string_equal(server_got.address, server.address);
+    assert_string_equal(server_got.zone, "rack-1");
     bytes_clear(&b);
 
     struct row_meta meta = {.applied = 1, .next_id = 2, .inodes = 3, .bytes = 4, .last_time_ns = -5}, meta_got;
+    meta.epoch = 7, meta.released = 8, meta.released_epoch = 9;
     meta.chain.bytes[31] = 6;
     row_meta_encode(&meta, &b);
     assert_int_equal(row_meta_decode(bytes_slice(&b), &meta_got), ERR_OK);
     assert_true(meta_got.applied == 1 && meta_got.next_id == 2 && meta_got.inodes == 3 && meta_got.bytes == 4);
     assert_true(meta_got.last_time_ns == -5 && sha256_equal(&meta.chain, &meta_got.chain));
+    assert_true(meta_got.epoch == 7 && meta_got.released == 8 && meta_got.released_epoch == 9);
+    assert_int_equal(meta_got.inline_bytes, 0);
+    bytes_clear(&b);
+    meta.inline_bytes = 9;
+    row_meta_encode(&meta, &b);
+    assert_int_equal(row_meta_decode(bytes_slice(&b), &meta_got), ERR_OK);
+    assert_int_equal(meta_got.inline_bytes, 9);
     bytes_free(&b);
 }
 
@@ -307,8 +340,10 @@ static void other_versions_are_corrupt(void **state)
         for (unsigned version = 0; version < 256; version++) {
             struct bytes b = {0};
             kinds[k].encode(&b);
+            unsigned own = b.data[0];
+            assert_int_equal(own, 1);
             b.data[0] = (uint8_t)version;
-            assert_int_equal(kinds[k].decode(bytes_slice(&b)), version == 1 ? ERR_OK : ERR_CORRUPT);
+            assert_int_equal(kinds[k].decode(bytes_slice(&b)), version == own ? ERR_OK : ERR_CORRUPT);
             bytes_free(&b);
         }
 }

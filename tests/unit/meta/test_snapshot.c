@@ -331,7 +331,7 @@ static void copies_are_made_while_entries_are_applied(void **state)
             uint64_t ino = make_file(f, ROOT, name).attr.ino;
             do_write(f, ino, 0, 100, 1 + n % 20, 0);
             if (n % 2)
-                do_unlink(f, ROOT, name);
+                do_remove(f, ROOT, name);
         }
         pthread_join(thread, NULL);
         if (c.error != ERR_OK)

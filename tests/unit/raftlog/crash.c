@@ -1,6 +1,6 @@
 /* A scripted workload on the simulated disk. The power goes after every call of the file table, or a call fails: what
  * was acknowledged must be there afterwards, and of the batch under way a prefix or nothing. */
-#include "tests/unit/raftlog/fixture.h"
+#include "tests/unit/raftlog/workload.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,165 +13,42 @@
 #include "base/log.h"
 
 #define STEPS 36u
-#define SEGMENT 2048u
 
-/* What is known when the workload ends early: the acknowledged state, and the batch or compaction that was under way.
- */
-struct run {
-    struct model acknowledged;
-    struct raftlog_batch batch;
-    struct entry_list list; /* the batch's */
-    bool under_way;
-    uint64_t compacting; /* index; 0: none under way */
-    bool created;        /* an open has succeeded */
-    uint64_t calls;
-    enum err failed; /* what stopped it */
-};
-
-static void run_free(struct run *r)
-{
-    entry_list_free(&r->list);
-}
-
-/* Step n of the script: mostly appends, with truncations, terms and compactions in between. */
-static enum err run_step(struct run *r, struct raftlog *l, unsigned n)
+/* Step n of the script: mostly appends, with truncations, terms, resets and compactions in between. */
+static enum err script(struct run *r, struct raftlog *l, unsigned n)
 {
     struct model *m = &r->acknowledged;
-    if (n % 11 == 10) {
-        r->compacting = m->last * 2 / 3;
-        uint64_t compacted;
-        TRY(raftlog_compact(l, r->compacting, &compacted));
-        m->compacted = compacted;
-        r->compacting = 0;
-        return ERR_OK;
-    }
+    if (n % 11 == 10)
+        return run_compaction(r, l, m->last * 2 / 3);
     bool new_term = n % 5 == 0, reset = n % 13 == 9, truncate = !reset && n % 7 == 5;
     uint64_t term = new_term ? m->hard.term + 1 : m->hard.term;
-    uint64_t back = n % 14 == 5 ? 3 : 9; /* within a segment, over several */
-    uint64_t after = reset       ? m->last + (n % 2 ? 5 : 0)
-                     : !truncate ? m->last
-                                 : m->last - MIN(back, m->last - m->compacted);
-    entry_list_free(&r->list);
-    entry_list_make(&r->list, after, truncate ? term + 1 : term, n % 9 == 4 ? 0 : 1 + n % 4);
+    uint64_t back = MIN(n % 14 == 5 ? 3u : 9u, m->last - m->compacted); /* within a segment, over several */
+    uint64_t after = reset ? m->last + (n % 2 ? 5 : 0) : m->last - (truncate ? back : 0);
+    term += truncate;
     r->batch = (struct raftlog_batch){.reset = reset,
                                       .reset_index = after,
                                       .reset_term = term,
                                       .truncate = truncate,
                                       .truncate_after = after,
                                       .hard_state_changed = new_term || truncate,
-                                      .hard = {.term = truncate ? term + 1 : term, .vote = n % 3},
-                                      .entries = r->list.entries,
-                                      .entry_count = r->list.count};
-    r->under_way = true;
-    TRY(raftlog_write(l, &r->batch));
-    r->under_way = false;
-    model_apply(m, &r->batch);
-    return ERR_OK;
+                                      .hard = {.term = term, .vote = n % 3}};
+    return run_batch(r, l, after, term, n % 9 == 4 ? 0 : 1 + n % 4);
 }
 
-static void run_workload(struct run *r, struct sim_disk *d)
+/* What is left, and goes on a little, and loses the power again. */
+static void check_disk(struct run *r, struct sim_disk *d, const char *what, uint64_t n, uint64_t seed)
 {
-    *r = (struct run){0};
-    struct raftlog_options o = sim_options(d, SEGMENT);
-    struct raft_restart restart;
-    struct raftlog *l = NULL;
-    for (unsigned n = 0; n < STEPS; n++) {
-        if (n % 12 == 0) {
-            raftlog_close(l);
-            l = NULL;
-            r->failed = raftlog_open(&o, &l, &restart, NULL);
-            if (r->failed != ERR_OK)
-                break;
-            r->created = true;
-        }
-        r->failed = run_step(r, l, n);
-        if (r->failed != ERR_OK) {
-            /* An error of the disk is final. */
-            struct raftlog_batch again = {0};
-            if (l && (d->fail_at || d->dead_after))
-                assert_int_equal(raftlog_write(l, &again), r->failed);
-            break;
-        }
-    }
-    raftlog_close(l);
-    r->calls = d->calls;
-}
-
-/* Which of the allowed states is it? Fills ret with that one. */
-static bool find_state(const struct run *r, struct raftlog *l, struct model *ret)
-{
-    struct raftlog_bounds b;
-    raftlog_bounds(l, &b);
-    *ret = r->acknowledged;
-    if (r->compacting) {
-        if (b.compacted_index > r->compacting || b.compacted_index < ret->compacted)
-            return false;
-        ret->compacted = b.compacted_index;
-    }
-    if (!r->under_way)
-        return model_matches(l, ret, false);
-    bool hard_is_new =
-        r->batch.hard_state_changed && b.hard.term == r->batch.hard.term && b.hard.vote == r->batch.hard.vote;
-    struct raftlog_batch part = r->batch;
-    part.hard_state_changed = hard_is_new;
-    part.reset = part.truncate = false, part.entry_count = 0;
-    model_apply(ret, &part);
-    if (model_matches(l, ret, false))
-        return true;
-    part = r->batch;
-    for (part.entry_count = 0; part.entry_count <= r->batch.entry_count; part.entry_count++) {
-        *ret = r->acknowledged;
-        model_apply(ret, &part);
-        if (model_matches(l, ret, false))
-            return true;
-    }
-    return false;
-}
-
-static void say_state(const struct run *r, struct raftlog *l)
-{
-    struct raftlog_bounds b;
-    raftlog_bounds(l, &b);
-    fprintf(stderr,
-            "acknowledged: (%" PRIu64 ", %" PRIu64 "] term %" PRIu64 "; under way: %d truncate %d after %" PRIu64
-            " entries %u; found: (%" PRIu64 ", %" PRIu64 "] term %" PRIu64 "\n",
-            r->acknowledged.compacted, r->acknowledged.last, r->acknowledged.hard.term, r->under_way, r->batch.truncate,
-            r->batch.truncate_after, r->batch.entry_count, b.compacted_index, b.last_index, b.hard.term);
-    model_matches(l, &r->acknowledged, true);
-}
-
-/* Opens what is left, goes on a little, and loses the power again: nothing that an open reported may go. */
-static void check_disk(const struct run *r, struct sim_disk *d, const char *what, uint64_t n, uint64_t seed)
-{
-    struct raftlog_options o = sim_options(d, SEGMENT);
-    struct raft_restart restart;
-    struct err_text why = {""};
-    struct raftlog *l = NULL;
-    enum err e = raftlog_open(&o, &l, &restart, &why);
-    if (e != ERR_OK)
-        fail_msg("%s %" PRIu64 " seed %" PRIu64 ": open: %s: %s", what, n, seed, err_name(e), why.text);
-    struct model m;
-    if (!find_state(r, l, &m)) {
-        say_state(r, l);
-        fail_msg("%s %" PRIu64 " seed %" PRIu64 ": not an allowed state", what, n, seed);
-    }
-    if (restart.fresh && r->acknowledged.hard.term > 0)
-        fail_msg("%s %" PRIu64 " seed %" PRIu64 ": says that it is fresh", what, n, seed);
-    d->dead_after = d->calls; /* no goodbye */
-    raftlog_close(l);
-    sim_disk_crash(d, SIM_CRASH_LOSE);
-
-    l = must_open(&o, NULL);
-    if (!model_matches(l, &m, true))
-        fail_msg("%s %" PRIu64 " seed %" PRIu64 ": what an open reported was lost by a power cut behind it", what, n,
-                 seed);
-    must_append(l, &m, m.hard.term + 1, 3);
-    must_append(l, &m, m.hard.term, 2);
+    struct raftlog_options o = sim_options(d, RUN_SEGMENT_BYTES);
+    struct model *m = &r->acknowledged;
+    run_check(r, d, what, n, seed);
+    struct raftlog *l = must_open(&o, NULL);
+    must_append(l, m, m->hard.term + 1, 3);
+    must_append(l, m, m->hard.term, 2);
     d->dead_after = d->calls;
     raftlog_close(l);
     sim_disk_crash(d, SIM_CRASH_LOSE);
     l = must_open(&o, NULL);
-    if (!model_matches(l, &m, true))
+    if (!model_matches(l, m, true))
         fail_msg("%s %" PRIu64 " seed %" PRIu64 ": what was written after recovery is lost", what, n, seed);
     raftlog_close(l);
 }
@@ -179,9 +56,9 @@ static void check_disk(const struct run *r, struct sim_disk *d, const char *what
 static uint64_t count_calls(void)
 {
     struct sim_disk d;
-    struct run r;
+    struct run r = {0};
     sim_disk_init(&d, 1);
-    run_workload(&r, &d);
+    run_workload(&r, &d, script, STEPS);
     assert_int_equal(r.failed, ERR_OK);
     check_disk(&r, &d, "no fault", 0, 1);
     run_free(&r);
@@ -193,13 +70,13 @@ static uint64_t count_calls(void)
 static void crash_case(uint64_t n, uint64_t seed, enum sim_crash how, bool twice)
 {
     struct sim_disk d;
-    struct run r;
+    struct run r = {0};
     sim_disk_init(&d, seed);
     d.dead_after = n;
-    run_workload(&r, &d);
+    run_workload(&r, &d, script, STEPS);
     sim_disk_crash(&d, how);
     if (twice) { /* the power goes once more, during recovery */
-        struct raftlog_options o = sim_options(&d, SEGMENT);
+        struct raftlog_options o = sim_options(&d, RUN_SEGMENT_BYTES);
         struct raft_restart restart;
         struct raftlog *l = NULL;
         d.dead_after = prng_between(&d.prng, 1, 40);
@@ -234,11 +111,11 @@ static void test_crash_after_every_call(void **state)
 static void fail_case(uint64_t n, uint64_t seed, enum err e, bool cut)
 {
     struct sim_disk d;
-    struct run r;
+    struct run r = {0};
     sim_disk_init(&d, seed);
     d.fail_at = n;
     d.fail_with = e;
-    run_workload(&r, &d);
+    run_workload(&r, &d, script, STEPS);
     assert_true(d.calls >= n);
     d.calls = d.fail_at = 0;
     if (cut)

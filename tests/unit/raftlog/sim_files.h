@@ -8,7 +8,7 @@
 #include "raftlog/file_table.h"
 
 #define SIM_SECTOR_BYTES 512u
-#define SIM_FILES_MAX 64u
+#define SIM_FILES_MAX 128u /* of the raft log and the durability log */
 
 struct sim_write {
     uint64_t offset;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct held {
@@ -122,6 +123,14 @@ static void on_close(void *context, uint64_t tag)
     atomic_fetch_add(&f->close_count, 1);
 }
 
+static void on_reply(void *context, unsigned method, enum err status, int64_t took_ns)
+{
+    struct fixture *f = context;
+    CHECK(method != FIXTURE_NOTE && took_ns >= 0 && took_ns < clock_boot_ns());
+    atomic_fetch_add(&f->reply_count, 1);
+    atomic_fetch_add(&f->failed_count, status != ERR_OK);
+}
+
 static void on_closed(void *context)
 {
     struct fixture *f = context;
@@ -155,7 +164,8 @@ static void prepare(struct fixture *f, uint16_t port)
     CHECK(uv_loop_init(&f->loop) == 0);
     CHECK(uv_async_init(&f->loop, &f->wake, on_wake) == 0);
     f->wake.data = f;
-    struct rpc_server_callbacks callbacks = {f, on_hello, on_request, on_close};
+    struct rpc_server_callbacks callbacks = {
+        .context = f, .on_hello = on_hello, .on_request = on_request, .on_close = on_close, .on_reply = on_reply};
     struct err_text why = {""};
     enum err e = rpc_server_listen(&f->loop, "127.0.0.1", port, slice_str("server"), &callbacks, &f->server, &why);
     if (e != ERR_OK)

@@ -30,7 +30,8 @@ struct fixture {
     struct rpc_address address;
     struct list held; /* loop thread only */
     atomic_uint held_count, note_count, close_count, request_count;
-    atomic_ullong last_note; /* first 8 bytes of the last one's message */
+    atomic_uint reply_count, failed_count; /* as the server tells of them */
+    atomic_ullong last_note;               /* first 8 bytes of the last one's message */
     atomic_bool drop, stop, release;
     bool refuse_hello;
 };

@@ -134,6 +134,14 @@ static void test_cancel_wakes(void **state)
     }
 }
 
+static void expect_explained(struct rpc_channel *c, enum err e, const char *expected)
+{
+    struct err_text why;
+    rpc_channel_explain(c, e, &why);
+    if (!strstr(why.text, err_message(e)) || !strstr(why.text, expected))
+        fail_msg("\"%s\" doesn't tell \"%s\"", why.text, expected);
+}
+
 static void test_refused_then_up_then_gone(void **state)
 {
     (void)state;
@@ -144,6 +152,7 @@ static void test_refused_then_up_then_gone(void **state)
     int64_t begun = clock_boot_ns();
     for (int i = 0; i < 3; i++)
         assert_int_equal(echo(c), ERR_UNREACHABLE);
+    expect_explained(c, ERR_UNREACHABLE, "refused");
     assert_true(clock_boot_ns() - begun < 2 * NS_PER_S);
     for (int round = 0; round < 3; round++) {
         static struct fixture late;
@@ -269,6 +278,7 @@ static void test_silent_server(void **state)
     struct rpc_channel *c = rpc_channel_new(&options);
     int64_t begun = clock_boot_ns();
     assert_int_equal(call(c, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(20000), NULL), ERR_UNREACHABLE);
+    expect_explained(c, ERR_UNREACHABLE, "says nothing");
     assert_in_range(clock_boot_ns() - begun, 80 * NS_PER_MS, 5 * NS_PER_S);
     assert_int_equal(call(c, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(20), NULL), ERR_TIMEOUT);
     rpc_channel_free(c);

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "channel_tests.h"
 
@@ -52,6 +54,43 @@ static void test_wait_any_over_channels(void **state)
         rpc_channel_free(channels[i]);
         fixture_stop(&servers[i]);
     }
+}
+
+/* The thread has no descriptor of its own yet, and can't have one. */
+static void *wait_without_descriptors(void *channel)
+{
+    struct rlimit before, now;
+    size_t index;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int lowest_free = dup(STDIN_FILENO);
+    assert_true(lowest_free >= 0);
+    close(lowest_free);
+    now = before;
+    now.rlim_cur = (rlim_t)lowest_free;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    struct rpc_call *call = rpc_call_start(channel, FIXTURE_HOLD, slice_str("h"), NULL, 0, in_ms(20000), NULL);
+    assert_int_equal(rpc_call_wait_any(&call, 1, in_ms(50), NULL, &index), ERR_TIMEOUT);
+    struct rpc_cancel *cancel = rpc_cancel_new();
+    struct canceller canceller = {cancel, NULL};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_later, &canceller), 0);
+    assert_int_equal(rpc_call_wait_any(&call, 1, in_ms(20000), cancel, &index), ERR_CANCELLED);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    rpc_cancel_free(cancel);
+    AWAIT(atomic_load(&server.held_count) == 1);
+    fixture_release(&server);
+    assert_int_equal(rpc_call_wait_any(&call, 1, INT64_MAX, NULL, &index), ERR_OK);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    rpc_call_free(call);
+    return NULL;
+}
+
+static void test_waits_without_descriptors(void **state)
+{
+    pthread_t thread;
+    assert_int_equal(echo(*state), ERR_OK); /* it is connected */
+    assert_int_equal(pthread_create(&thread, NULL, wait_without_descriptors, *state), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
 struct finish {
@@ -262,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wait_any_over_channels),
+        cmocka_unit_test(test_waits_without_descriptors),
         cmocka_unit_test(test_abandoned_call_is_finished),
         cmocka_unit_test(test_abandoned_calls_keep_their_deadlines),
         cmocka_unit_test(test_abandoned_call_of_a_dead_connection),

@@ -121,6 +121,71 @@ static void test_round_trip_in_any_pieces(void **state)
     free(noise);
 }
 
+/* One frame: its outcome, and *ret, whose slices live in *parser. */
+static enum err parse_one(struct frame_header header, struct slice message, struct frame_parser *parser,
+                          struct frame *ret)
+{
+    struct bytes b = {0};
+    struct err_text why = {""};
+    bool ready = false;
+    append_frame(&b, header, message, slice_str("payload"));
+    frame_parser_init(parser);
+    feed(parser, bytes_slice(&b));
+    enum err e = frame_parser_next(parser, ret, &ready, &why);
+    assert_int_equal(ready, e == ERR_OK);
+    bytes_free(&b);
+    return e;
+}
+
+static void test_clocks_are_taken_off(void **state)
+{
+    (void)state;
+    struct frame_header header = {.type = FRAME_REQUEST, .id = 1, .flags = FRAME_HAS_CLOCK};
+    struct frame_parser parser;
+    struct frame f;
+    assert_int_equal(parse_one(header, SLICE("\0\3clkmessage", 12), &parser, &f), ERR_OK);
+    assert_true(slice_equal(f.clock, slice_str("clk")));
+    assert_true(slice_equal(f.message, slice_str("message")));
+    assert_true(slice_equal(f.payload, slice_str("payload")));
+    assert_int_equal(f.header.message_size, 7);
+    frame_parser_close(&parser);
+    assert_int_equal(parse_one(header, SLICE("\0\0", 2), &parser, &f), ERR_OK);
+    assert_int_equal(f.message.size + f.clock.size, 0);
+    frame_parser_close(&parser);
+
+    static const struct {
+        const char *message;
+        size_t size;
+    } bad[] = {{"", 0}, {"\0", 1}, {"\0\1", 2}, {"\0\4clk", 5}, {"\377\377clk", 5}};
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(parse_one(header, SLICE(bad[i].message, bad[i].size), &parser, &f), ERR_PROTOCOL);
+        frame_parser_close(&parser);
+    }
+    header.flags = 2;
+    assert_int_equal(parse_one(header, slice_str("message"), &parser, &f), ERR_PROTOCOL);
+    frame_parser_close(&parser);
+}
+
+static void test_a_long_frame_with_a_clock_is_moved(void **state)
+{
+    (void)state;
+    struct bytes message = {0};
+    struct frame_header header = {.type = FRAME_RESPONSE, .id = 1, .flags = FRAME_HAS_CLOCK};
+    struct frame_parser parser;
+    struct frame f;
+    bytes_u16(&message, 3);
+    bytes_append(&message, slice_str("clk"));
+    memset(bytes_extend(&message, 100000), 7, 100000);
+    assert_int_equal(parse_one(header, bytes_slice(&message), &parser, &f), ERR_OK);
+    struct bytes owned = {0};
+    assert_true(frame_parser_take(&parser, &f, &owned));
+    assert_true(f.clock.data >= owned.data && f.payload.data + f.payload.size == owned.data + owned.size);
+    assert_int_equal(f.message.size, 100000);
+    bytes_free(&owned);
+    bytes_free(&message);
+    frame_parser_close(&parser);
+}
+
 static void test_every_truncation_waits(void **state)
 {
     (void)state;
@@ -317,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_layout),
         cmocka_unit_test(test_round_trip_in_any_pieces),
         cmocka_unit_test(test_every_truncation_waits),
+        cmocka_unit_test(test_clocks_are_taken_off),
+        cmocka_unit_test(test_a_long_frame_with_a_clock_is_moved),
         cmocka_unit_test(test_every_flipped_bit_is_refused),
         cmocka_unit_test(test_bad_headers),
         cmocka_unit_test(test_limit_of_the_owner),

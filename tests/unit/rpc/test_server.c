@@ -88,6 +88,8 @@ static void test_request(void **state)
     assert_int_equal(f.header.type, FRAME_PONG);
     assert_true(f.header.id == 77);
     assert_int_equal(atomic_load(&server.note_count), 1);
+    assert_int_equal(atomic_load(&server.reply_count), 3);
+    assert_int_equal(atomic_load(&server.failed_count), 2);
     client_close(&c);
     AWAIT(atomic_load(&server.close_count) == 1);
 }

@@ -1,0 +1,48 @@
+/* main.c: which seeds (tests/support/seeds.h), and what is said about them. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/repair_sim/world.h"
+#include "tests/support/seeds.h"
+
+static struct world world;
+
+void world_fail(const struct world *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    seeds_fail(w->seed, format, args);
+}
+
+void world_trace(const struct world *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (w->trace)
+        seeds_trace(format, args);
+    va_end(args);
+}
+
+static void run(uint64_t seed, bool trace)
+{
+    world_run(&world, seed, trace);
+}
+
+static void print_counts(void)
+{
+    printf("%" PRIu64 " steps, %" PRIu64 " commits, %" PRIu64 " copies, %" PRIu64 " strays removed, %" PRIu64
+           " healed, %" PRIu64 " collected, %" PRIu64 " crashes, %" PRIu64 " wiped, %" PRIu64 " gone bad, %" PRIu64
+           " maps",
+           world.steps, world.commits, world.copies, world.strays_removed, world.healed, world.collected, world.crashes,
+           world.wiped, world.flipped, world.maps_made);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct seeds_program program = {
+        .name = "repair_sim", .gate = 1000, .run = run, .print_counts = print_counts};
+    world_open(&world);
+    int status = seeds_main(&program, argc, argv);
+    world_close(&world);
+    return status;
+}
