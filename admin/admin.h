@@ -6,8 +6,8 @@
 
 #include <signal.h>
 
-#include "client/survey.h"
-#include "client/survey_json.h"
+#include "client/survey/survey.h"
+#include "client/survey/survey_json.h"
 
 #define EXIT_DONE 0
 #define EXIT_FAILED 1
@@ -52,7 +52,7 @@ enum err admin_ask(struct admin *a, const char *address, unsigned method, struct
 enum err admin_ask_state(struct admin *a, const char *address, unsigned log_entries, int64_t timeout_ns,
                          struct wire_admin_state *ret, struct err_text *why) MUST_USE;
 
-/* ---- the cluster as its nodes tell it (client/survey.h) ---- */
+/* ---- the cluster as its nodes tell it (client/survey/survey.h) ---- */
 
 /* Asks the servers given with -m, as survey_ask. */
 enum err survey_take(struct admin *a, struct survey *ret, struct err_text *why) MUST_USE;

@@ -1,4 +1,4 @@
-/* ask.c: surfctl as one that asks: client/asker.h and client/survey.h with what the command line said. */
+/* ask.c: surfctl as one that asks: client/survey/asker.h and client/survey/survey.h with what the command line said. */
 #include "admin/admin.h"
 
 static struct asker asker_of(struct admin *a)

@@ -8,7 +8,7 @@
 #include "admin/admin.h"
 #include "admin/chaos_check.h"
 #include "base/prng.h"
-#include "client/meta_client.h"
+#include "client/meta/meta_client.h"
 
 /* ---- nodes (chaos_nodes.c): a cluster of our own, in a directory of its own ---- */
 

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/kv.h"
+#include "client/kv/kv.h"
 
 #define PAUSE_MAX_NS (3 * NS_PER_MS) /* between two operations of a client */
 #define PADDING_MAX 300u             /* bytes of a value behind its token */

@@ -12,7 +12,7 @@
 #define SURE_BLOCKS 32u /* in one question: each is read */
 #define TRIES 4u
 #define RETRY_NS (100 * NS_PER_MS)
-#define SUSPECTS_PER_S 200u /* what servers take is bounded (daemon/block_keeper.h) */
+#define SUSPECTS_PER_S 200u /* what servers take is bounded (daemon/block/block_keeper.h) */
 
 _Static_assert(SURE_BLOCKS <= LIMIT_BLOCKS_PER_FRAME, "a question fits in a frame");
 

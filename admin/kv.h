@@ -2,7 +2,7 @@
 #pragma once
 
 #include "admin/admin.h"
-#include "client/kv.h"
+#include "client/kv/kv.h"
 
 #define EXIT_ABSENT 3  /* the key is not there */
 #define EXIT_REFUSED 4 /* it is there, or has another version, value or type */

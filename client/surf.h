@@ -6,7 +6,7 @@
  * Attributes include this mount's own data that is not committed yet. */
 #pragma once
 
-#include "client/locks.h"
+#include "client/lock/locks.h"
 
 struct surf;
 
@@ -19,16 +19,17 @@ struct surf_options {
     bool atime;                                       /* reads set access times, as with relatime */
     bool read_from_any;                               /* members of the metastore, not only its leader */
     size_t cache_bytes, dirty_bytes, readahead_bytes; /* 0: 256 MiB, 256 MiB, 8 MiB */
-    const char *disk_cache;                           /* a directory for blocks (client/disk_cache.h); NULL: none */
+    const char *disk_cache; /* a directory for blocks (client/block/disk_cache.h); NULL: none */
     uint64_t disk_cache_bytes;
-    bool no_inline;         /* also small contents are put on block servers before they are committed */
-    bool no_merge;          /* fragmented files are left to others, */
-    int64_t merge_after_ns; /* else merged when they have been quiet for so long (client/extent_upkeep.h); 0: 5 s */
+    bool no_inline; /* also small contents are put on block servers before they are committed */
+    bool no_merge;  /* fragmented files are left to others, */
+    int64_t
+        merge_after_ns; /* else merged when they have been quiet for so long (client/file/extent_upkeep.h); 0: 5 s */
     void (*on_waiting)(void *context, const char *text);
     void (*on_stale)(void *context, uint64_t ino);
     void (*drop_pages)(void *context, uint64_t ino); /* both as in file.h */
-    /* What is told may be kept, by us and by whoever asks us (client/known.h); false: everybody asks each time. Not
-     * with read_from_any: only the leader knows who keeps what. */
+    /* What is told may be kept, by us and by whoever asks us (client/meta/known.h); false: everybody asks each time.
+     * Not with read_from_any: only the leader knows who keeps what. */
     bool caches;
     size_t inodes_max; /* 0: 1,000,000 */
     void (*forget_attr)(void *context, uint64_t ino);

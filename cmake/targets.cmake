@@ -7,10 +7,11 @@ function(surf_add_folders)
     endforeach()
 endfunction()
 
-# surf_library(name [USES target...]): a static library surf_<name> of every .c file in this folder.
+# surf_library(name [USES target...]): a static library surf_<name> of every .c file in this folder and
+# those right below it.
 function(surf_library name)
     cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*/*.c)
     if(NOT sources)
         return()
     endif()

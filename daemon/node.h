@@ -25,7 +25,7 @@
 #include "blockstore/repair.h"
 #include "blockstore/store.h"
 #include "daemon/activity.h"
-#include "daemon/block_registry.h"
+#include "daemon/block/block_registry.h"
 #include "daemon/config.h"
 #include "daemon/datadir.h"
 #include "daemon/log_thread.h"

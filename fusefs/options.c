@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/disk_cache.h"
+#include "client/block/disk_cache.h"
 
 #define MOUNT_TIMEOUT_DEFAULT_S 10.0
 #define SOFT_TIMEOUT_DEFAULT_S 30.0

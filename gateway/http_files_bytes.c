@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "client/file.h"
+#include "client/file/file.h"
 #include "gateway/http_files.h"
 #include "gateway/http_text.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "client/survey_json.h"
+#include "client/survey/survey_json.h"
 #include "gateway/http_files.h"
 #include "gateway/http_text.h"
 

@@ -1,13 +1,13 @@
 /* http_keys.c: /keys/KEY: the key/value space as lists of strings, for programs that speak JSON. Every answer is as of
- * after the question, on whichever node (client/kv.h). A key is what is behind /keys/ with percent encoding undone: any
- * bytes, slashes too. */
+ * after the question, on whichever node (client/kv/kv.h). A key is what is behind /keys/ with percent encoding undone:
+ * any bytes, slashes too. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "client/kv.h"
-#include "client/survey_json.h"
+#include "client/kv/kv.h"
+#include "client/survey/survey_json.h"
 #include "gateway/http.h"
 #include "gateway/http_text.h"
 

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "client/survey.h"
+#include "client/survey/survey.h"
 #include "gateway/http.h"
 
 #define STATUS_TIMEOUT_NS (2 * NS_PER_S)

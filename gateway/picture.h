@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "client/survey_json.h"
+#include "client/survey/survey_json.h"
 
 struct picture;
 

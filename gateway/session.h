@@ -2,8 +2,8 @@
  * Thread-safe. */
 #pragma once
 
-#include "client/asker.h"
 #include "client/surf.h"
+#include "client/survey/asker.h"
 #include "gateway/gateway.h"
 
 struct gateway_session;

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "client/kv.h"
+#include "client/kv/kv.h"
 
 #define LOG_MODULE "text"
 #include "base/log.h"

@@ -4,7 +4,7 @@
  * In the state an inode without links is an orphan until a command releases it. The leader asks each session (with a
  * notice) and proposes the release when all have answered once that it isn't open there: then nobody has it open, since
  * a client opens an inode without links only where it is open already, or where it has found it by a name within the
- * last second and therefore not answered yet (file_looked_up in client/file.h). A session that does not answer is
+ * last second and therefore not answered yet (file_looked_up in client/file/file.h). A session that does not answer is
  * waited for until it ends. A new leader asks all of them again. */
 #pragma once
 

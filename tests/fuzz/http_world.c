@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "client/kv.h"
-#include "client/survey.h"
+#include "client/kv/kv.h"
+#include "client/survey/survey.h"
 #include "gateway/http_files.h"
 #include "gateway/picture.h"
 

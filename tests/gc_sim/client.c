@@ -1,5 +1,5 @@
 /* Clients: they put a block or ask whether it is there, and when a majority says so they commit it, whenever that is;
- * as client/file_commit.c does. */
+ * as client/file/commit.c does. */
 #include <string.h>
 
 #include "base/check.h"
@@ -83,7 +83,7 @@ void client_answered(struct world *w, const struct message *m, bool there)
         send(w, m->client, m->block, m->server, MESSAGE_PUT);
 }
 
-/* As client/extent_upkeep.c does. */
+/* As client/file/extent_upkeep.c does. */
 static struct meta_reply apply_rewrite(struct world *w, const struct message *m)
 {
     const struct client *c = &w->clients[m->client];

@@ -1,5 +1,5 @@
-/* Block servers: puts and questions come in two halves, the touch and the look, as in daemon/service_block.c; garbage
- * and strays go in steps, as in daemon/block_keeper_*.c, between which anything may happen. */
+/* Block servers: puts and questions come in two halves, the touch and the look, as in daemon/service/block.c; garbage
+ * and strays go in steps, as in daemon/block/block_keeper_*.c, between which anything may happen. */
 #include <string.h>
 
 #include "base/check.h"

@@ -1,4 +1,4 @@
-/* Garbage, as daemon/block_keeper_collect.c goes about it. */
+/* Garbage, as daemon/block/block_keeper_collect.c goes about it. */
 #include "base/check.h"
 #include "tests/repair_sim/world.h"
 

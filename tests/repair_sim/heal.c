@@ -1,4 +1,4 @@
-/* Healing, as daemon/block_keeper_heal.c goes about it, and who says that something is bad. */
+/* Healing, as daemon/block/block_keeper_heal.c goes about it, and who says that something is bad. */
 #include <string.h>
 
 #include "base/clock.h"

@@ -1,4 +1,4 @@
-/* Requests to block servers, as daemon/service_block.c serves them: what a sure answer rests on is noted when one comes
+/* Requests to block servers, as daemon/service/block.c serves them: what a sure answer rests on is noted when one comes
  * (on the loop), then it is a touch, then the store is looked at (on a worker), then the answer goes. */
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Walks and the removal of strays, as daemon/block_keeper_walk.c and block_keeper_stray.c drive blockstore/repair.h. */
+/* Walks and the removal of strays, as daemon/block/block_keeper_walk.c and block_keeper_stray.c drive
+ * blockstore/repair.h. */
 #include <string.h>
 
 #include "base/check.h"

@@ -1,11 +1,11 @@
 /* client.h: a mount's conversation with the metastore without threads: one session, numbered commands, repeats under
  * the same number until the outcome is known. Decisions are made by client/route_choice and client/session_window; the
- * order of steps is that of client/meta_client.c. */
+ * order of steps is that of client/meta/meta_client.c. */
 #pragma once
 
 #include "base/list.h"
-#include "client/route_choice.h"
-#include "client/session_window.h"
+#include "client/meta/route_choice.h"
+#include "client/meta/session_window.h"
 #include "meta/types.h"
 #include "tests/sim/network.h"
 

@@ -385,7 +385,7 @@ static void ask_key(struct world *w, struct client *c, bool any_member, const st
     client_command(w, c, &command, &j->operation);
 }
 
-/* ---- rewrites, as of client/extent_upkeep.c ---- */
+/* ---- rewrites, as of client/file/extent_upkeep.c ---- */
 
 static struct job *new_rewrite(void)
 {

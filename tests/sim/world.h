@@ -7,7 +7,7 @@
  *   network.c    messages between endpoints: members and clients
  *   disk.c       a member's log on a simulated disk, its state in a real directory
  *   member.c     one replica with its clock, its disk and its start and end; struct replica_env
- *   service.c    requests of clients at a member (what daemon/service_meta.c does)
+ *   service.c    requests of clients at a member (what daemon/service/meta.c does)
  *   client.c     sessions, requests, repeats: the client's own logic
  *   workload.c   what clients ask for, and what the history of it says
  *   faults.c     what goes wrong, and when it ends

@@ -1,4 +1,4 @@
-/* kv_client.c: the key/value space by client/kv_queue.h, for the system tests.
+/* kv_client.c: the key/value space by client/kv/kv_queue.h, for the system tests.
  *
  *   surf-kv-client -m ADDR,... [--under-way N] appends KEY WORD COUNT   WORD-1, WORD-2, ... to a list
  *   surf-kv-client -m ADDR,... [--under-way N] puts PREFIX COUNT        PREFIX-1 = 1, ...; then each is read back
@@ -18,7 +18,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/kv_queue.h"
+#include "client/kv/kv_queue.h"
 
 #define OPEN_NS (60 * NS_PER_S)
 #define TAKE_MS 120000

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "client/kv.h"
+#include "client/kv/kv.h"
 #include "tests/tools/lin_client/lin_client.h"
 
 static const enum err no_error[] = {ERR_OK}, cas_errors[] = {ERR_VERSION, ERR_OK};

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/prng.h"
-#include "client/block_cache.h"
+#include "client/block/block_cache.h"
 #include "cluster.h"
 
 #define SERVERS 3u

@@ -8,8 +8,8 @@
 #include <uv.h>
 
 #include "base/map.h"
-#include "client/block_client.h"
-#include "client/file.h"
+#include "client/block/block_client.h"
+#include "client/file/file.h"
 #include "meta/meta.h"
 #include "rpc/server.h"
 

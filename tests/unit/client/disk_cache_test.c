@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "client/disk_cache.h"
+#include "client/block/disk_cache.h"
 
 #define AWAIT(condition)                                                                                               \
     do {                                                                                                               \

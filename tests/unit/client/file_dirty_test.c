@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "base/prng.h"
-#include "client/dirty.h"
+#include "client/file/dirty.h"
 
 #define SPACE (3 * (size_t)CHUNK_BYTES)
 

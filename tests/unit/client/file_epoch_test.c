@@ -1,5 +1,5 @@
 /* Commits that come epochs after their blocks were put, when servers may have taken those for garbage. */
-#include "client/file_internal.h"
+#include "client/file/internal.h"
 #include "file_fixture.h"
 
 #define CHUNKS 5u

@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "base/prng.h"
-#include "client/layout.h"
+#include "client/file/layout.h"
 
 #define SPACE 400u
 

@@ -1,4 +1,4 @@
-/* Fragmented files of one mount are merged by another, as far as one process can tell (client/extent_upkeep.h). */
+/* Fragmented files of one mount are merged by another, as far as one process can tell (client/file/extent_upkeep.h). */
 #include "file_fixture.h"
 
 #define PAGE 4096u

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "base/prng.h"
-#include "client/fragments.h"
+#include "client/file/fragments.h"
 
 #define PAGE 4096u
 

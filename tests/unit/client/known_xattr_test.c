@@ -1,5 +1,5 @@
 /* What a mount keeps of an inode's extended attributes: answers of both kinds, few, and small ones. */
-#include "client/known_xattr.h"
+#include "client/meta/known_xattr.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

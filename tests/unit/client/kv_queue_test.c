@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/kv_queue.h"
+#include "client/kv/kv_queue.h"
 #include "meta_fake.h"
 
 #define PATIENCE_NS (20 * NS_PER_S)

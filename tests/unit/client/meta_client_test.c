@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/meta_client.h"
+#include "client/meta/meta_client.h"
 #include "meta_fake.h"
 
 #define PATIENCE_NS (20 * NS_PER_S)

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "client/session_window.h"
+#include "client/meta/session_window.h"
 
 static void test_counts_from_one(void **state)
 {

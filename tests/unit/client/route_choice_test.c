@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "client/route_choice.h"
+#include "client/meta/route_choice.h"
 
 static enum route_verdict fails(struct route_choice *c, enum err e, size_t leader, int64_t now_ns)
 {

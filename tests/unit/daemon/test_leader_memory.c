@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "daemon/block_registry.h"
+#include "daemon/block/block_registry.h"
 #include "replica/sessions.h"
 
 #define S NS_PER_S

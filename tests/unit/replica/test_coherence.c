@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/prng.h"
-#include "client/known.h"
+#include "client/meta/known.h"
 #include "replica/leases.h"
 
 #define MOUNTS 3u
