@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """make bench-fragments: how fast a file is read from one end to the other that random page writes (as of a database) have cut into
 pieces: beside a fresh one, before the pieces were merged in the background, and after. Three nodes and the mounts are on this machine.
-The files are read cold, in turn, several times. With --mib 1024 --writes 1000000 it takes some minutes."""
+The files are read cold, in turn, several times. With --mib 1024 --writes 1000000 it takes some minutes. With --sqlite the file is a database
+of SQLite, with a row per page, and the writes are updates of rows chosen at random."""
 
 import argparse
 import json
@@ -9,6 +10,7 @@ import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -38,6 +40,28 @@ def write_pages(path, count, sync_each):
             os.fsync(fd)
     os.fsync(fd)
     os.close(fd)
+
+
+def write_database(path, mib):
+    """A page of 4 KiB holds one row."""
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA page_size = 4096")
+    db.execute("CREATE TABLE pages (id INTEGER PRIMARY KEY, body BLOB NOT NULL)")
+    with db:
+        db.executemany("INSERT INTO pages VALUES (?, ?)", ((row, os.urandom(4000)) for row in range(mib * MIB // PAGE)))
+    db.close()
+
+
+def update_rows(path, count, commit_each):
+    """With SQLite's defaults: a rollback journal, and what commits is synced."""
+    db, source, body = sqlite3.connect(path), random.Random(1), os.urandom(3992)
+    rows = db.execute("SELECT count(*) FROM pages").fetchone()[0]
+    for begin in range(0, count, commit_each):
+        with db:
+            db.executemany("UPDATE pages SET body = ? WHERE id = ?",
+                           ((number.to_bytes(8, "big") + body, source.randrange(rows)) for number in range(begin, min(begin + commit_each, count))))
+    assert db.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+    db.close()
 
 
 def extents(c):
@@ -88,6 +112,7 @@ def main():
     parser.add_argument("--writes", type=int, default=64000)
     parser.add_argument("--sync-each", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sqlite", action="store_true")
     options = parser.parse_args()
     os.environ["SURF_BIN"] = str(options.bin.resolve())
     import cluster as clusters
@@ -99,9 +124,10 @@ def main():
         c.wait_formed()
         writer, reader = c.mount("writer", "-o", "merge_after=0"), c.mount("reader", "-o", "merge_after=0")
         write_whole(writer / "fresh", options.mib)
-        write_whole(writer / "pieces", options.mib)
+        make, change = (write_database, update_rows) if options.sqlite else (write_whole, write_pages)
+        make(writer / "pieces", options.mib)
         begun = time.monotonic()
-        write_pages(writer / "pieces", options.writes, options.sync_each)
+        change(writer / "pieces", options.writes, options.sync_each)
         print(f"{options.writes} pages written in {time.monotonic() - begun:.0f} s", flush=True)
         show("before", extents(c), compare(c, reader, ("fresh", "pieces"), options.rounds))
         begun = time.monotonic()

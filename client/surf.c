@@ -210,6 +210,11 @@ void surf_stats(struct surf *s, struct surf_stats *ret)
         known_stats(s->known, &ret->known);
 }
 
+bool surf_pages_are_current(struct surf *s, uint64_t ino)
+{
+    return file_pages_are_current(s->files, ino);
+}
+
 struct open_files *surf_files(struct surf *s)
 {
     return s->files;

@@ -27,12 +27,12 @@ struct surf_options {
         merge_after_ns; /* else merged when they have been quiet for so long (client/file/extent_upkeep.h); 0: 5 s */
     void (*on_waiting)(void *context, const char *text);
     void (*on_stale)(void *context, uint64_t ino);
-    void (*drop_pages)(void *context, uint64_t ino); /* both as in file.h */
+    void (*drop_pages)(void *context, uint64_t ino, bool are_old); /* both as in file.h */
     /* What is told may be kept, by us and by whoever asks us (client/meta/known.h); false: everybody asks each time.
      * Not with read_from_any: only the leader knows who keeps what. */
     bool caches;
     size_t inodes_max; /* 0: 1,000,000 */
-    void (*forget_attr)(void *context, uint64_t ino);
+    void (*forget_attr)(void *context, uint64_t ino, bool may_believe);
     void (*forget_names)(void *context);
     void (*detached)(void *context); /* as in known.h */
     void *context;
@@ -124,6 +124,8 @@ struct surf_stats {
     struct file_stats files;
 };
 void surf_stats(struct surf *s, struct surf_stats *ret);
+
+bool surf_pages_are_current(struct surf *s, uint64_t ino); /* as in file.h */
 /* Reading, writing, flushing and closing handles: file.h. */
 struct open_files *surf_files(struct surf *s);
 struct locks *surf_locks(struct surf *s);

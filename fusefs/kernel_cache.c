@@ -46,12 +46,15 @@ static void drop_listing(struct mount *m, uint64_t ino, int64_t until_ns)
         log_debug("the listing of directory %llu is in use", (unsigned long long)ino);
 }
 
-void kernel_cache_forget_attr(void *mount, uint64_t ino)
+void kernel_cache_forget_attr(void *mount, uint64_t ino, bool may_believe)
 {
     struct mount *m = mount;
     if (!atomic_load(&m->up))
         return;
-    (void)fuse_lowlevel_notify_inval_inode(m->session, ino, -1, 0); /* ENOENT: the kernel doesn't know it */
+    /* ENOENT: the kernel doesn't know it, yet. The program that looks it up may just not have been woken with our
+     * answer, and would believe that for a while; what it learns in an epoch that is over is looked up again. */
+    if (may_believe && fuse_lowlevel_notify_inval_inode(m->session, ino, -1, 0) == -ENOENT)
+        kernel_cache_forget_names(m);
     if (listings_outdated(&m->listings, ino))
         drop_listing(m, ino, clock_boot_ns() + DROP_NS);
 }

@@ -6,6 +6,7 @@
  * Linux 6.16. Any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct meta_attr;
@@ -14,8 +15,8 @@ struct mount;
 /* When the mount is up: whether the kernel can be told to forget names. */
 void kernel_cache_open(struct mount *m);
 void kernel_cache_forget_names(void *mount);
-/* Of a directory its listing too, if a handle could read from it. */
-void kernel_cache_forget_attr(void *mount, uint64_t ino);
+/* Of a directory its listing too, if a handle could read from it. may_believe as in known.h. */
+void kernel_cache_forget_attr(void *mount, uint64_t ino, bool may_believe);
 /* Before the kernel is told these attributes, which it may not have been prepared for by a notice: as when the mount
  * was stopped for longer than its lease. May take 1 s. */
 void kernel_cache_tells_attr(struct mount *m, const struct meta_attr *attr);

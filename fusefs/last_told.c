@@ -14,12 +14,15 @@ void last_told_close(struct last_told *l)
     pthread_mutex_destroy(&l->lock);
 }
 
-void last_told_put(struct last_told *l, const struct meta_attr *attr)
+bool last_told_put(struct last_told *l, const struct meta_attr *attr)
 {
     pthread_mutex_lock(&l->lock);
     /* Many files are looked up for each directory: they must not push it out. */
-    l->slots[S_ISREG(attr->mode)][attr->ino % LAST_TOLD_INODES] = *attr;
+    struct meta_attr *slot = &l->slots[S_ISREG(attr->mode)][attr->ino % LAST_TOLD_INODES];
+    bool other = slot->ino == attr->ino && (slot->size != attr->size || slot->mtime_ns != attr->mtime_ns);
+    *slot = *attr;
     pthread_mutex_unlock(&l->lock);
+    return other;
 }
 
 static struct meta_attr *find_locked(struct last_told *l, uint64_t ino)

@@ -17,7 +17,8 @@ struct last_told {
 
 void last_told_init(struct last_told *l);
 void last_told_close(struct last_told *l);
-void last_told_put(struct last_told *l, const struct meta_attr *attr);
+/* True: it was told another size or time of contents before, so it drops the pages of before by itself. */
+bool last_told_put(struct last_told *l, const struct meta_attr *attr);
 /* Of an inode that the metastore calls stale. False: nothing is known of it. */
 bool last_told_removed(struct last_told *l, uint64_t ino, struct meta_attr *ret);
 /* The same, and changes it. */

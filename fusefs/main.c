@@ -27,6 +27,7 @@
 /* Every request that waits for the cluster occupies a thread, and one must be left to read interrupts. */
 #define THREADS_MAX 4096u
 #define CLOSE_NS (10 * NS_PER_S)
+#define SETTLE_NS (1 * NS_PER_S)
 #define READ_AHEAD_KB "1024"
 
 static int ready_fd = -1; /* to the waiting parent */
@@ -55,10 +56,18 @@ static void on_stale(void *context, uint64_t ino)
     invalidator_add(&m->invalidator, ino);
 }
 
-static void drop_pages(void *context, uint64_t ino)
+static void drop_pages(void *context, uint64_t ino, bool are_old)
 {
     struct mount *m = context;
-    (void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
+    if (are_old)
+        (void)fuse_lowlevel_notify_inval_inode(m->session, ino, 0, 0);
+    invalidator_settle(&m->invalidator, ino, clock_boot_ns() + SETTLE_NS);
+}
+
+static bool pages_are_old(void *context, uint64_t ino)
+{
+    struct mount *m = context;
+    return !surf_pages_are_current(m->surf, ino);
 }
 
 /* ---- becoming a daemon ---- */
@@ -203,10 +212,10 @@ static void finish(struct mount *m)
     int64_t left = CLOSE_NS;
     if (terminate_asked_ns())
         left = MAX(CLOSE_NS - (clock_boot_ns() - terminate_asked_ns()), NS_PER_S);
-    /* What is dirty first: when the mount has gone, people expect it to be safe. */
-    surf_close_export(m->surf, left);
     invalidator_set_session(&m->invalidator, NULL);
     invalidator_set_session(&m->listing_invalidator, NULL);
+    /* What is dirty first: when the mount has gone, people expect it to be safe. */
+    surf_close_export(m->surf, left);
     if (m->session && atomic_load(&m->mounted))
         fuse_session_unmount(m->session);
     bool closed = invalidator_close(&m->invalidator);
@@ -256,8 +265,8 @@ static int open_and_run(const struct options *o)
     requests_init(&m->requests);
     last_told_init(&m->last_told);
     listings_init(&m->listings);
-    invalidator_init(&m->invalidator);
-    invalidator_init(&m->listing_invalidator);
+    invalidator_init(&m->invalidator, pages_are_old, m);
+    invalidator_init(&m->listing_invalidator, NULL, NULL);
     struct err_text why = {0};
     if (surf_open_export(&surf, &m->surf, &why) != ERR_OK) {
         fprintf(stderr, "surffs: %s: %s\n", o->source, why.text);

@@ -79,7 +79,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         reply_entry(req, e, parent, name, &attr);
 }
 
-static void reply_attr(fuse_req_t req, enum err e, struct meta_attr *attr)
+/* asked_ns: the attributes are of after that. */
+static void reply_attr(fuse_req_t req, enum err e, struct meta_attr *attr, int64_t asked_ns)
 {
     if (e != ERR_OK) {
         reply_error(req, e);
@@ -91,13 +92,15 @@ static void reply_attr(fuse_req_t req, enum err e, struct meta_attr *attr)
     surf_answer_begin(m->surf);
     int64_t ns = surf_attr_ns(m->surf, attr);
     attr_to_stat(attr, &st);
-    last_told_put(&m->last_told, attr);
+    bool other = last_told_put(&m->last_told, attr);
     struct timespec born = timespec_of_ns(attr->btime_ns);
     if (statx_is_asked())
         statx_reply(req, &st, &born, ns);
     else
         fuse_reply_attr(req, &st, (double)ns / NS_PER_S);
     surf_answer_end(m->surf);
+    if (other)
+        invalidator_told(&m->invalidator, attr->ino, asked_ns);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -105,14 +108,17 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)fi;
     struct op op;
     struct meta_attr attr;
+    int64_t asked_ns = clock_boot_ns();
     op_begin(&op, req);
+    invalidator_asked(&op.mount->invalidator, ino);
     if (ino == FUSE_ROOT_ID)
         request_looks_at_mountpoint(&op.request);
     enum err e = surf_getattr(op.mount->surf, &op.request.caller, ino, &attr);
     op_end(&op);
     if (e == ERR_STALE && last_told_removed(&op.mount->last_told, ino, &attr))
         e = ERR_OK;
-    reply_attr(req, e, &attr);
+    reply_attr(req, e, &attr, asked_ns);
+    invalidator_answered(&op.mount->invalidator, ino);
 }
 
 /* What 64 bits of nanoseconds can't say becomes the last, or first, that they can (1677 to 2262). */
@@ -167,7 +173,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
     op_end(&op);
     if (e == ERR_STALE && last_told_change(&op.mount->last_told, ino, &set, &changed))
         e = ERR_OK;
-    reply_attr(req, e, &changed);
+    reply_attr(req, e, &changed, 0);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

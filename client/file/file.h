@@ -31,10 +31,12 @@ struct file_options {
     int64_t inline_look_ns;  /* as in inline_mover.h */
     int64_t merge_after_ns;  /* fragmented files that have been quiet for so long are merged; 0: by others */
     bool atime;              /* reads set access times (file_atime.c) */
-    /* Another mount changed what this kernel may have cached: its pages must go. Called without locks held. */
+    /* Another mount changed what this kernel may have cached: its pages must go soon, if they are old then. Called
+     * without locks held. */
     void (*on_stale)(void *context, uint64_t ino);
-    /* The same at once. It may wait for requests of this mount. */
-    void (*drop_pages)(void *context, uint64_t ino);
+    /* When it returns, nothing of the inode is being dropped, and the pages, if they are old, have been. It may wait
+     * for requests of this mount. */
+    void (*drop_pages)(void *context, uint64_t ino, bool are_old);
     void *context;
     struct known *known; /* may be NULL */
 };
@@ -140,3 +142,6 @@ struct file_stats {
     struct extent_upkeep_stats upkeep;
 };
 void file_stats(struct open_files *t, struct file_stats *ret);
+
+/* Whether the kernel's pages of it are of what is here, as far as is known. */
+bool file_pages_are_current(struct open_files *t, uint64_t ino);

@@ -14,8 +14,8 @@ enum err file_refresh(struct open_file *h, const struct meta_attr *attr, struct 
     uint64_t version = i->attr.version, old;
     pthread_mutex_unlock(&i->lock);
     bool right = exchange_kernel_version(t, i->ino, version, &old) && old == version;
-    if (!right && t->options.drop_pages)
-        t->options.drop_pages(t->options.context, i->ino);
+    if (t->options.drop_pages)
+        t->options.drop_pages(t->options.context, i->ino, !right);
     return ERR_OK;
 }
 

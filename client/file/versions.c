@@ -33,6 +33,16 @@ bool inode_pages_are_current(struct file_inode *i)
     return current;
 }
 
+bool file_pages_are_current(struct open_files *t, uint64_t ino)
+{
+    struct file_inode *i = inode_find(t, ino);
+    if (!i)
+        return false;
+    bool current = inode_pages_are_current(i);
+    inode_leave(i);
+    return current;
+}
+
 void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, uint64_t version)
 {
     struct open_files *t = i->files;

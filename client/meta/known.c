@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "proto/wire_meta.h"
 
-#define XATTR_INODES_PART 16u    /* of all inodes, so many may have attributes that are kept: 1 in 16 */
-#define SHARED_NS (2 * NS_PER_S) /* so long after a notice the kernel is not given a directory's names */
+#define XATTR_INODES_PART 16u /* of all inodes, so many may have attributes that are kept: 1 in 16 */
+#define SHARED_NS                                                                                                      \
+    (2 * NS_PER_S) /* so long after a notice the kernel keeps no names of a directory, no attributes of a file */
 
 struct known *known_new(const struct known_options *options)
 {
@@ -161,7 +163,7 @@ void known_detach(struct known *k)
     if (was_attached)
         k->options.forget_names(k->options.context);
     for (size_t i = 0; i < count; i++)
-        k->options.forget_attr(k->options.context, told[i]);
+        k->options.forget_attr(k->options.context, told[i], true);
     if (was_attached)
         k->options.detached(k->options.context);
     free(told);
@@ -169,7 +171,8 @@ void known_detach(struct known *k)
 
 void known_heed(struct known *k, const struct meta_notice *notices, unsigned count, uint64_t seq)
 {
-    bool names = false;
+    bool names = false, believed[WIRE_NOTICES];
+    CHECK(count <= WIRE_NOTICES);
     if (PLANTED(KNOWN_HEEDS_NOTHING))
         return;
     pthread_rwlock_wrlock(&k->answers);
@@ -186,10 +189,11 @@ void known_heed(struct known *k, const struct meta_notice *notices, unsigned cou
         marks_put(&k->noticed, ino, number);
         struct known_inode *i = map_u64_get(&k->inodes, ino);
         names = names || !i || i->kernel_names_until_ns > now_ns;
+        believed[n] = !i || i->kernel_attr_until_ns > now_ns;
         if (!i)
             continue;
         known_disbelieve(k, i);
-        i->kernel_names_until_ns = 0;
+        i->kernel_attr_until_ns = i->kernel_names_until_ns = 0;
         i->shared_until_ns = now_ns + SHARED_NS;
     }
     k->heeded = seq;
@@ -199,7 +203,7 @@ void known_heed(struct known *k, const struct meta_notice *notices, unsigned cou
         k->options.forget_names(k->options.context);
     for (unsigned n = 0; n < count; n++)
         if (notices[n].kind == META_NOTICE_CHANGED)
-            k->options.forget_attr(k->options.context, notices[n].ino);
+            k->options.forget_attr(k->options.context, notices[n].ino, believed[n]);
 }
 
 /* ---- learning ---- */
@@ -379,8 +383,10 @@ int64_t known_attr_ns(struct known *k, struct meta_attr *attr)
     struct known_inode *i = find(k, attr->ino);
     if (i && i->has_attr && is_believed(k, i, now_ns)) {
         *attr = i->attr;
-        left_ns = k->until_ns - now_ns;
-        i->kernel_attr_until_ns = k->until_ns;
+        if (!S_ISREG(attr->mode) || now_ns >= i->shared_until_ns) {
+            left_ns = k->until_ns - now_ns;
+            i->kernel_attr_until_ns = k->until_ns;
+        }
     }
     pthread_mutex_unlock(&k->lock);
     return left_ns;

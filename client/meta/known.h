@@ -21,8 +21,9 @@ struct known;
 struct known_options {
     size_t inodes_max; /* more are forgotten, the ones that were not used for longest first; and as many names */
     /* What the kernel may have been told of the inode is not so any more. names: of a directory, its names neither.
-     * Called without locks held, by whoever heeds a notice or makes a change; must not wait for a FUSE request. */
-    void (*forget_attr)(void *context, uint64_t ino);
+     * Called without locks held, by whoever heeds a notice or makes a change; must not wait for a FUSE request.
+     * may_believe: of its attributes; else only what the kernel has copied of a directory is concerned. */
+    void (*forget_attr)(void *context, uint64_t ino, bool may_believe);
     void (*forget_names)(void *context); /* of all directories */
     void (*detached)(void *context);     /* after them: nothing that was told is so any more */
     void *context;
@@ -65,7 +66,9 @@ bool known_attr(struct known *k, uint64_t ino, struct meta_attr *ret);
 void known_answer_begin(struct known *k);
 void known_answer_end(struct known *k);
 /* How long from now the kernel may keep the inode's attributes, or that a name leads to this inode; 0: it must ask
- * again each time. *attr is replaced by what is believed. Counts as told. */
+ * again each time, as of a file that another mount has changed in the last 2 s: to take back what it believes costs
+ * more, since the kernel then also drops answers that are on their way to it (fusefs/invalidate.h). *attr is replaced
+ * by what is believed. Counts as told. */
 int64_t known_attr_ns(struct known *k, struct meta_attr *attr);
 int64_t known_name_ns(struct known *k, uint64_t directory, struct slice name, uint64_t ino); /* ino 0: absent */
 /* Whether the kernel can be told to forget names: else it may not keep any, which is what holds at first. */

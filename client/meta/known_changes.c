@@ -268,7 +268,7 @@ static void learn_reads(struct known *k, const struct meta_command *c, const str
     pthread_mutex_unlock(&k->lock);
     for (unsigned n = 0; n < c->reads.count; n++)
         if (told[n])
-            k->options.forget_attr(k->options.context, c->reads.list[n].ino);
+            k->options.forget_attr(k->options.context, c->reads.list[n].ino, true);
 }
 
 void known_learn_reply(struct known *k, const struct meta_command *c, const struct meta_reply *r)
@@ -302,7 +302,7 @@ void known_learn_reply(struct known *k, const struct meta_command *c, const stru
     bool told = later && (!i || i->kernel_attr_until_ns > now_ns);
     pthread_mutex_unlock(&k->lock);
     if (told)
-        k->options.forget_attr(k->options.context, r->attr.ino);
+        k->options.forget_attr(k->options.context, r->attr.ino, true);
 }
 
 void known_uncertain(struct known *k, const struct meta_command *c)
@@ -317,7 +317,7 @@ void known_uncertain(struct known *k, const struct meta_command *c)
     if (named.count > 0)
         k->options.forget_names(k->options.context);
     for (unsigned n = 0; n < named.count; n++)
-        k->options.forget_attr(k->options.context, named.inos[n]);
+        k->options.forget_attr(k->options.context, named.inos[n], true);
 }
 
 void known_certain(struct known *k, const struct meta_command *c)

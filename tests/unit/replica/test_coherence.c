@@ -68,9 +68,9 @@ struct world {
     uint64_t answers, hits;
 };
 
-static void nothing_attr(void *context, uint64_t ino)
+static void nothing_attr(void *context, uint64_t ino, bool may_believe)
 {
-    (void)context, (void)ino;
+    (void)context, (void)ino, (void)may_believe;
 }
 
 static void nothing(void *context)
