@@ -29,6 +29,7 @@
 #define LIMIT_RELEASE 256u          /* unlinked inodes of one RELEASE */
 #define LIMIT_READS 64u             /* times of access of one READS: a bit for each in its reply */
 #define LIMIT_READDIR_ENTRIES 1024u /* entries in one readdir reply */
+#define LIMIT_LOOK_AHEAD 256u       /* entries that one look-up brings along */
 #define LIMIT_LAYOUT_EXTENTS 1024u  /* extents in one layout reply */
 #define LIMIT_FILE_LOCKS 1500u      /* locks of one kind on one inode; one that is waited for counts three times */
 #define LIMIT_SESSION_LOCKS 65536u  /* locks of a session, on all inodes */
@@ -68,6 +69,7 @@ _Static_assert(LIMIT_COMMIT_EXTENTS * 128 + LIMIT_INLINE_BYTES + LIMIT_INLINE_BL
 _Static_assert(LIMIT_REWRITE_EXTENTS * 128 <= LIMIT_COMMAND_BYTES, "what a rewrite expects fits in a command");
 _Static_assert(LIMIT_REWRITE_EXTENTS * 2 * 2 + 16 + LIMIT_REPLY_WINDOW <= LIMIT_COMMAND_ROWS,
                "the rows that go and those that come, with the counts of their blocks");
+_Static_assert(LIMIT_LOOK_AHEAD <= LIMIT_READDIR_ENTRIES, "what comes along fits where a page of a directory does");
 _Static_assert(LIMIT_MOVED_BLOCKS * 64 <= LIMIT_COMMAND_BYTES, "a list of moved blocks fits in a command");
 _Static_assert(LIMIT_INLINE_REPLY_BYTES + 64 * LIMIT_MOVED_BLOCKS + 64 * LIMIT_LAYOUT_EXTENTS <=
                    LIMIT_FRAME_MESSAGE_BYTES,

@@ -75,6 +75,7 @@ enum err surf_open_export(const struct surf_options *options, struct surf **ret,
                                        .context = s};
     if (options->caches && !options->read_from_any) {
         struct known_options known = {.inodes_max = options->inodes_max ? options->inodes_max : DEFAULT_INODES,
+                                      .no_ahead = options->no_ahead,
                                       .forget_attr = options->forget_attr,
                                       .forget_names = options->forget_names,
                                       .detached = options->detached,

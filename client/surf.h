@@ -21,6 +21,7 @@ struct surf_options {
     size_t cache_bytes, dirty_bytes, readahead_bytes; /* 0: 256 MiB, 256 MiB, 8 MiB */
     const char *disk_cache; /* a directory for blocks (client/block/disk_cache.h); NULL: none */
     uint64_t disk_cache_bytes;
+    bool no_ahead;  /* no name brings others of its directory along (client/meta/look_ahead.h) */
     bool no_inline; /* also small contents are put on block servers before they are committed */
     bool no_merge;  /* fragmented files are left to others, */
     int64_t

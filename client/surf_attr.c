@@ -25,14 +25,15 @@ static enum err query_attr(struct surf *s, const struct surf_caller *c, struct m
 static enum err lookup(struct surf *s, const struct surf_caller *c, uint64_t parent, struct slice name,
                        struct meta_attr *ret)
 {
-    enum known_name known = s->known ? known_lookup(s->known, parent, name, ret) : KNOWN_NOT;
+    unsigned ahead = 0;
+    enum known_name known = s->known ? known_lookup(s->known, parent, name, ret, &ahead) : KNOWN_NOT;
     if (known == KNOWN_ABSENT)
         return ERR_NOENT;
     if (known == KNOWN_THERE) {
         file_overlay_attr(s->files, ret);
         return ERR_OK;
     }
-    struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = parent, .name = name};
+    struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = parent, .name = name, .max_count = ahead};
     return query_attr(s, c, &query, ret);
 }
 

@@ -247,6 +247,7 @@ static int open_and_run(const struct options *o)
                                 .soft_timeout_ns = o->soft_timeout_ns,
                                 .atime = !o->no_atime && !o->read_only,
                                 .read_from_any = o->read_from_any,
+                                .no_ahead = o->no_ahead,
                                 .no_inline = o->no_inline,
                                 .no_merge = o->no_merge || o->read_only,
                                 .merge_after_ns = o->merge_after_ns,

@@ -221,6 +221,8 @@ static void take_option(struct options *o, struct seen *seen, char *item)
         o->no_epoch = true;
     } else if (strcmp(item, "noinline") == 0) {
         o->no_inline = true;
+    } else if (strcmp(item, "noahead") == 0) {
+        o->no_ahead = true;
     } else if (strcmp(item, "hard") == 0) {
         seen->hard = true;
     } else if (strcmp(item, "allow_other") == 0) {
@@ -372,7 +374,7 @@ static const char doc[] = "Mounts an export of a SurfFS cluster.\v"
                           "  trace=FILE        what happens is appended there, with vector clocks\n"
                           "                    (surfctl trace merge)\n"
                           "  allow_other       other users may enter (always so for root's mounts)\n"
-                          "  noepoch, noinline for comparison: see surffs(8)\n"
+                          "  noepoch, noahead, noinline for comparison: see surffs(8)\n"
                           "  ro, noatime, nodev, nosuid, noexec, ... as in mount(8)\n"
                           "\n"
                           "Returns when the mount is up. Unmount with umount or fusermount3 -u.";

@@ -21,7 +21,7 @@ struct options {
     unsigned long remount_sets, remount_clears; /* MS_RDONLY, ... that were given, and their opposites */
     int64_t mount_timeout_ns, soft_timeout_ns;  /* soft 0: hard */
     bool read_from_any;
-    bool no_inline, no_merge;
+    bool no_inline, no_merge, no_ahead;
     int64_t merge_after_ns;    /* 0: the library's default */
     bool no_epoch;             /* for tests: as on a kernel that can't be told to forget names */
     size_t inodes_max;         /* 0: the library's default */

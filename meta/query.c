@@ -11,6 +11,51 @@
 #define EQUAL_COOKIES_MAX 64u
 #define SESSIONS_MAX 1024u
 
+/* Adds the entries of [from, to) but `own`, as long as there are fewer than `max`. Nobody has asked for them: they
+ * don't count as seen, which is up to who tells them. */
+static enum err bring_along(struct meta *m, const struct schema_key *from, const struct schema_key *to,
+                            const struct schema_key *own, unsigned max, struct arena *a, struct meta_query_reply *r)
+{
+    struct store_range range;
+    struct slice key, value, own_key = SLICE(own->bytes, own->size);
+    enum err e = ERR_OK;
+    store_range_open(m, &range, from, to);
+    for (; r->entry_count < max && e == ERR_OK && store_range_get(&range, &key, &value); store_range_next(&range)) {
+        struct row_dentry entry;
+        struct row_inode child;
+        if (slice_equal(key, own_key))
+            continue;
+        e = row_dentry_decode(value, &entry);
+        if (e == ERR_OK)
+            e = inode_peek(m, entry.ino, a, &child);
+        if (e == ERR_OK)
+            r->entries[r->entry_count++] =
+                (struct meta_dirent){.name = arena_slice(a, slice_sub(key, 17, key.size - 17)),
+                                     .ino = entry.ino,
+                                     .type_mode = entry.type_mode,
+                                     .attr = child.attr};
+    }
+    enum err closed = store_range_close(&range);
+    return e != ERR_OK ? e : closed;
+}
+
+/* The others of a directory, behind this one and around its end. They are an extra: what can't be read is left to who
+ * asks for it. */
+static void look_ahead(struct meta *m, const struct meta_query *q, const struct schema_key *own, struct arena *a,
+                       struct meta_query_reply *r)
+{
+    unsigned max = MIN(q->max_count, LIMIT_LOOK_AHEAD);
+    if (max == 0)
+        return;
+    struct schema_key first = schema_dentry_prefix(q->ino), end = schema_prefix_end(&first, first.size);
+    r->entries = arena_alloc(a, max * sizeof *r->entries);
+    enum err e = bring_along(m, own, &end, own, max, a, r);
+    if (e == ERR_OK && r->entry_count < max)
+        e = bring_along(m, &first, own, own, max, a, r);
+    if (e != ERR_OK)
+        r->entry_count = 0;
+}
+
 static enum err query_lookup(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)
 {
     struct row_inode parent, child;
@@ -28,6 +73,7 @@ static enum err query_lookup(struct meta *m, const struct meta_query *q, struct 
     TRY(inode_read_named(m, entry.ino, a, &child));
     r->attr = child.attr;
     r->has_attr = true;
+    look_ahead(m, q, &key, a, r);
     return ERR_OK;
 }
 

@@ -474,7 +474,11 @@ struct meta_query {
     struct slice name;
     uint64_t cookie; /* READDIR: 0 from the start, else the last entry's cookie. "." and ".." are the client's own */
     uint64_t offset, length;
-    unsigned max_count;    /* <= LIMIT_READDIR_ENTRIES, LIMIT_LAYOUT_EXTENTS or LIMIT_KV_LIST_ENTRIES; 0: that limit */
+    /* <= LIMIT_READDIR_ENTRIES, LIMIT_LAYOUT_EXTENTS or LIMIT_KV_LIST_ENTRIES; 0: that limit. LOOKUP: so many other
+     * entries, <= LIMIT_LOOK_AHEAD, come along with a name that is there, with their attributes: those that follow it
+     * in the order of the directory, and from its start when it ends. There may be fewer; some can't be told just then.
+     */
+    unsigned max_count;
     bool with_attr;        /* READDIR: attributes of each entry (readdirplus) */
     bool writer;           /* OPEN: for writing */
     bool any_member;       /* a follower may answer, from its own state, when it has made sure that it is new enough */
@@ -516,7 +520,7 @@ struct meta_query_reply {
     bool has_attr;
     struct slice target;         /* READLINK */
     struct slice xattr;          /* GETXATTR, LISTXATTR; <= LIMIT_XATTR_VALUE_BYTES */
-    struct meta_dirent *entries; /* READDIR, in cookie order */
+    struct meta_dirent *entries; /* READDIR, in cookie order; LOOKUP, without cookies */
     unsigned entry_count;
     bool end;                    /* READDIR, LAYOUT, OPEN, INLINE, FRAGMENTED, EXTENTS, KV_LIST: nothing beyond these */
     uint64_t parent_ino;         /* READDIR: of the directory asked for, for ".." */

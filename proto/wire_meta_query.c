@@ -13,7 +13,8 @@ _Static_assert(sizeof(struct sha256) == SHA256_SIZE && _Alignof(struct sha256) =
 
 static unsigned max_count_of(enum meta_query_op op)
 {
-    return op == META_QUERY_READDIR   ? LIMIT_READDIR_ENTRIES
+    return op == META_QUERY_LOOKUP    ? LIMIT_LOOK_AHEAD
+           : op == META_QUERY_READDIR ? LIMIT_READDIR_ENTRIES
            : op == META_QUERY_KV_LIST ? LIMIT_KV_LIST_ENTRIES
                                       : LIMIT_LAYOUT_EXTENTS;
 }

@@ -167,6 +167,33 @@ void visible_query_end(struct replica_query *q, enum err status)
     q->done(q, status);
 }
 
+/* Entries that a look-up brings along keep nobody waiting: one whose inode has a change that waits is left out. They
+ * are for who may believe them, and nobody else. */
+static void grant_query(struct replica *r, struct replica_query *q, const struct meta_touched *touched)
+{
+    struct meta_query_reply *reply = &q->reply;
+    bool ahead = q->query.op == META_QUERY_LOOKUP && reply->entry_count > 0;
+    const uint64_t *inos = touched->seen;
+    size_t count = touched->seen_count;
+    if (ahead) {
+        unsigned kept = 0;
+        uint64_t *all = arena_alloc(q->arena, (count + reply->entry_count) * sizeof *all);
+        memcpy(all, inos, count * sizeof *all);
+        for (unsigned i = 0; i < reply->entry_count; i++) {
+            if (leases_is_changing(r->leases, reply->entries[i].ino))
+                continue;
+            all[count++] = reply->entries[i].ino;
+            reply->entries[kept++] = reply->entries[i];
+        }
+        reply->entry_count = kept;
+        inos = all;
+    }
+    if (count > 0 && q->query.session != 0)
+        leases_grant(r->leases, q->query.session, inos, count, q->query.writer, &reply->grant);
+    if (ahead && reply->grant.attachment == 0)
+        reply->entry_count = 0;
+}
+
 static void query_confirmed(struct replica_read *read, enum err status)
 {
     struct replica_query *q = container_of(read, struct replica_query, read);
@@ -185,9 +212,9 @@ static void query_confirmed(struct replica_read *read, enum err status)
             leases_must_wait(r->leases, touched.seen, touched.seen_count, index, replica_now_ns(r), &q->waiter))
             return;
         q->reply.index = index;
-        if (touched.seen_count > 0 && q->query.session != 0)
-            leases_grant(r->leases, q->query.session, touched.seen, touched.seen_count, q->query.writer,
-                         &q->reply.grant);
+        grant_query(r, q, &touched);
+    } else if (q->query.op == META_QUERY_LOOKUP) {
+        q->reply.entry_count = 0; /* only the leader knows which of them may be told */
     }
     visible_query_end(q, status);
 }

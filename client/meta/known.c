@@ -260,7 +260,7 @@ void known_set_name(struct known *k, struct known_inode *directory, struct slice
             known_drop_name(k, container_of(list_first(&k->all_names), struct name_entry, of_all));
         n = mem_alloc(sizeof *n + key.size);
         n->directory = directory;
-        n->size = key.size;
+        n->size = (uint16_t)key.size;
         memcpy(n->key, key.data, key.size);
         list_push_back(&directory->names, &n->of_directory);
         list_push_back(&k->all_names, &n->of_all);
@@ -268,6 +268,7 @@ void known_set_name(struct known *k, struct known_inode *directory, struct slice
     }
     n->ino = ino;
     n->index = index;
+    n->ahead = false;
 }
 
 void known_learn_name(struct known *k, const struct meta_grant *grant, uint64_t index, uint64_t directory,
@@ -288,6 +289,65 @@ static void learn_xattr(struct known *k, const struct meta_query *q, const struc
     k->xattr_inodes += i->xattrs.count > 0;
 }
 
+static bool attr_locked(struct known *k, uint64_t ino, int64_t now_ns, struct meta_attr *ret)
+{
+    struct known_inode *i = find(k, ino);
+    if (!i || !i->has_attr || !is_believed(k, i, now_ns) || map_u64_get(&k->changing, ino))
+        return false;
+    *ret = i->attr;
+    return true;
+}
+
+/* NOT: *ret_name is not set. */
+static enum known_name lookup_locked(struct known *k, uint64_t parent, struct slice name, int64_t now_ns,
+                                     struct meta_attr *ret, struct name_entry **ret_name)
+{
+    uint8_t bytes[8 + LIMIT_NAME_BYTES];
+    struct slice key;
+    known_make_key(bytes, parent, name, &key);
+    const struct known_inode *i = find(k, parent);
+    bool believed = i && is_believed(k, i, now_ns) && !map_bytes_get(&k->changing_names, key);
+    struct name_entry *n = believed ? map_bytes_get(&k->names, key) : NULL;
+    if (!n || (n->ino != 0 && !attr_locked(k, n->ino, now_ns, ret)))
+        return KNOWN_NOT;
+    *ret_name = n;
+    return n->ino == 0 ? KNOWN_ABSENT : KNOWN_THERE;
+}
+
+/* ahead: nobody has asked for it yet. */
+static void learn_entry(struct known *k, const struct meta_query *q, const struct meta_query_reply *r,
+                        const struct meta_dirent *d, bool ahead, int64_t now_ns)
+{
+    struct meta_attr attr;
+    struct name_entry *n;
+    bool is_new = lookup_locked(k, q->ino, d->name, now_ns, &attr, &n) == KNOWN_NOT;
+    ahead = ahead && (is_new || n->ahead);
+    known_learn_name(k, &r->grant, r->index, q->ino, d->name, d->ino);
+    if (d->attr.ino != 0)
+        known_learn_attr(k, &r->grant, r->index, &d->attr);
+    if (ahead && lookup_locked(k, q->ino, d->name, now_ns, &attr, &n) == KNOWN_THERE) {
+        n->ahead = true;
+        k->ahead_brought += is_new;
+    }
+}
+
+static void learn_entries(struct known *k, const struct meta_query *q, const struct meta_query_reply *r, int64_t now_ns)
+{
+    bool ahead = q->op == META_QUERY_LOOKUP;
+    /* How many were asked for is not the answer's to say. */
+    unsigned count = ahead ? MIN(r->entry_count, q->max_count) : r->entry_count;
+    for (unsigned n = 0; r->status == ERR_OK && n < count; n++)
+        learn_entry(k, q, r, &r->entries[n], ahead, now_ns);
+    if (!ahead || (r->status != ERR_OK && r->status != ERR_NOENT))
+        return;
+    const struct known_inode *i = map_u64_get(&k->inodes, q->ino);
+    struct look_ahead_answer answer = {.asked = q->max_count,
+                                       .brought = count,
+                                       .found = r->status == ERR_OK,
+                                       .entries = i && i->has_attr ? i->attr.size : 0};
+    look_ahead_answered(&k->ahead, q->ino, &answer, now_ns);
+}
+
 void known_learn_query(struct known *k, const struct meta_query *q, const struct meta_query_reply *r)
 {
     if (r->grant.attachment == 0)
@@ -299,45 +359,30 @@ void known_learn_query(struct known *k, const struct meta_query *q, const struct
         learn_xattr(k, q, r);
     if (r->status == ERR_OK && r->has_attr)
         known_learn_attr(k, &r->grant, r->index, &r->attr);
-    for (unsigned n = 0; r->status == ERR_OK && n < r->entry_count; n++) {
-        const struct meta_dirent *d = &r->entries[n];
-        known_learn_name(k, &r->grant, r->index, q->ino, d->name, d->ino);
-        if (d->attr.ino != 0)
-            known_learn_attr(k, &r->grant, r->index, &d->attr);
-    }
+    learn_entries(k, q, r, clock_boot_ns());
     pthread_mutex_unlock(&k->lock);
 }
 
 /* ---- what is believed ---- */
 
-static bool attr_locked(struct known *k, uint64_t ino, int64_t now_ns, struct meta_attr *ret)
+enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret,
+                             unsigned *ret_ahead)
 {
-    struct known_inode *i = find(k, ino);
-    if (!i || !i->has_attr || !is_believed(k, i, now_ns) || map_u64_get(&k->changing, ino))
-        return false;
-    *ret = i->attr;
-    return true;
-}
-
-enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret)
-{
-    uint8_t bytes[8 + LIMIT_NAME_BYTES];
-    struct slice key;
+    struct name_entry *n = NULL;
     if (name.size > LIMIT_NAME_BYTES)
         return KNOWN_NOT;
-    known_make_key(bytes, parent, name, &key);
-    enum known_name result = KNOWN_NOT;
     pthread_mutex_lock(&k->lock);
     int64_t now_ns = clock_boot_ns();
-    const struct known_inode *i = find(k, parent);
-    bool believed = i && is_believed(k, i, now_ns) && !map_bytes_get(&k->changing_names, key);
-    const struct name_entry *n = believed ? map_bytes_get(&k->names, key) : NULL;
-    if (n && n->ino == 0)
-        result = KNOWN_ABSENT;
-    else if (n && attr_locked(k, n->ino, now_ns, ret))
-        result = KNOWN_THERE;
+    enum known_name result = lookup_locked(k, parent, name, now_ns, ret, &n);
     k->hits += result != KNOWN_NOT;
     k->misses += result == KNOWN_NOT;
+    if (result == KNOWN_NOT) {
+        *ret_ahead = k->options.no_ahead ? 0 : look_ahead_ask(&k->ahead, parent, now_ns);
+    } else if (n->ahead) {
+        n->ahead = false;
+        k->ahead_used++;
+        look_ahead_used(&k->ahead, parent, now_ns);
+    }
     pthread_mutex_unlock(&k->lock);
     return result;
 }
@@ -429,6 +474,8 @@ void known_stats(struct known *k, struct known_stats *ret)
                                 .hits = k->hits,
                                 .misses = k->misses,
                                 .notices = k->notices,
-                                .drops = k->drops};
+                                .drops = k->drops,
+                                .ahead = k->ahead_brought,
+                                .ahead_used = k->ahead_used};
     pthread_mutex_unlock(&k->lock);
 }

@@ -20,6 +20,7 @@ struct known;
 
 struct known_options {
     size_t inodes_max; /* more are forgotten, the ones that were not used for longest first; and as many names */
+    bool no_ahead;     /* each name is asked for by itself (client/meta/look_ahead.h) */
     /* What the kernel may have been told of the inode is not so any more. names: of a directory, its names neither.
      * Called without locks held, by whoever heeds a notice or makes a change; must not wait for a FUSE request.
      * may_believe: of its attributes; else only what the kernel has copied of a directory is concerned. */
@@ -57,8 +58,10 @@ void known_certain(struct known *k, const struct meta_command *c);
 /* ---- what is believed ---- */
 
 enum known_name { KNOWN_NOT, KNOWN_ABSENT, KNOWN_THERE }; /* NOT: the metastore has to be asked */
-/* THERE: *ret are the attributes. */
-enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret);
+/* THERE: *ret are the attributes. NOT: *ret_ahead is how many entries should be asked for along with the name, in the
+ * query that known_learn_query is then told of. */
+enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret,
+                             unsigned *ret_ahead);
 /* THERE: *ret is the value, in the arena. */
 enum known_name known_xattr(struct known *k, uint64_t ino, struct slice name, struct arena *arena, struct slice *ret);
 bool known_attr(struct known *k, uint64_t ino, struct meta_attr *ret);
@@ -77,5 +80,6 @@ void known_set_kernel_names(struct known *k, bool can);
 struct known_stats {
     size_t inodes, names;
     uint64_t hits, misses, notices, drops;
+    uint64_t ahead, ahead_used; /* names that came along with others; of these, those that were asked for then */
 };
 void known_stats(struct known *k, struct known_stats *ret);

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "client/meta/known.h"
 #include "client/meta/known_xattr.h"
+#include "client/meta/look_ahead.h"
 #include "client/meta/marks.h"
 
 struct known_inode {
@@ -29,7 +30,8 @@ struct name_entry {
     struct known_inode *directory;
     uint64_t ino; /* 0: absent */
     uint64_t index;
-    size_t size;
+    uint16_t size;
+    bool ahead;    /* it came along with another name, and was not asked for since */
     uint8_t key[]; /* directory, name */
 };
 
@@ -58,7 +60,8 @@ struct known {
     struct list used;
     struct list all_names; /* oldest first: a single directory may have more of them than there is room for */
     size_t xattr_inodes;   /* that have some kept */
-    uint64_t hits, misses, notices, drops;
+    uint64_t hits, misses, notices, drops, ahead_brought, ahead_used;
+    struct look_ahead ahead;
 };
 
 /* ---- known.c ---- */

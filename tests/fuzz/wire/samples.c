@@ -463,7 +463,7 @@ void sample_query(struct prng *p, struct arena *a, enum meta_query_op op, struct
         sample_lock(p, &ret->lock);
     ret->length = sample_u64(p, 0, META_SIZE_MAX - ret->offset);
     if (op == META_QUERY_LOOKUP)
-        ret->name = sample_name(p, a);
+        ret->name = sample_name(p, a), ret->max_count %= LIMIT_LOOK_AHEAD + 1;
     if (op == META_QUERY_BLOCK_REFS) {
         ret->block_count = (unsigned)sample_u64(p, 1, LIMIT_BLOCK_REFS);
         struct sha256 *blocks = arena_alloc(a, ret->block_count * sizeof *blocks);

@@ -230,6 +230,23 @@ def test_what_others_have_looked_up_is_hidden(places):
                 os.stat(squashed / path)
 
 
+def test_what_came_along_with_names_of_others_is_hidden(places):
+    """The mount knows names that nobody has asked for (client/meta/look_ahead.h); who may not search their directory finds none."""
+    there, squashed, _ = places
+    (there / "home").mkdir()
+    for n in range(10):
+        (there / f"home/f{n}").write_bytes(b"secret")
+    os.chown(there / "home", ALICE, STAFF)
+    (there / "home").chmod(0o700)
+    as_user(ALICE, lambda: [bool(os.stat(squashed / f"home/f{n}")) for n in range(2)])
+    for n in range(10):
+        with fails(errno.EACCES):
+            os.stat(squashed / f"home/f{n}")
+        with fails(errno.EACCES):
+            os.unlink(squashed / f"home/f{n}")
+    assert as_user(ALICE, lambda: sum(os.stat(squashed / f"home/f{n}").st_size for n in range(10))) == 60
+
+
 def test_others_are_themselves(places):
     there, squashed, _ = places
     there.chmod(0o777)

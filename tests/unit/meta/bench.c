@@ -84,6 +84,18 @@ static uint64_t bench_names(unsigned files, struct prng *p)
     }
     report("getattr, random", t, files);
     t = timer_begin();
+    unsigned along = 0;
+    for (unsigned i = 0; along < files; i++) {
+        arena_reset(&f.arena);
+        name_of(name, (unsigned)prng_below(p, files));
+        along += fixture_query(&f, (struct meta_query){.op = META_QUERY_LOOKUP,
+                                                       .ino = directory,
+                                                       .name = slice_str(name),
+                                                       .max_count = LIMIT_LOOK_AHEAD})
+                     .entry_count;
+    }
+    report("what a lookup brings along, per entry", t, along);
+    t = timer_begin();
     struct meta_query q = {.op = META_QUERY_READDIR, .ino = directory, .with_attr = true};
     for (unsigned seen = 0; seen < files;) {
         arena_reset(&f.arena);

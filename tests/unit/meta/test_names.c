@@ -519,6 +519,14 @@ static void put_entry(struct fixture *f, uint64_t directory, uint64_t cookie, co
     bytes_free(&b);
 }
 
+static void delete_entry(struct fixture *f, uint64_t directory, uint64_t cookie, const char *name)
+{
+    struct schema_key key = schema_dentry(directory, cookie, slice_str(name));
+    char *message = NULL;
+    rocksdb_delete(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, &message);
+    assert_null(message);
+}
+
 /* Equal cookies can't be made by way of names, so the rows are written past the state machine. */
 static void readdir_never_splits_equal_cookies(void **state)
 {
@@ -547,10 +555,7 @@ static void readdir_never_splits_equal_cookies(void **state)
     }
     for (unsigned i = 0; i < 60; i++) {
         snprintf(name, sizeof name, "%02u", i);
-        struct schema_key key = schema_dentry(directory, 100 + i / 4, slice_str(name));
-        char *message = NULL;
-        rocksdb_delete(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, &message);
-        assert_null(message);
+        delete_entry(f, directory, 100 + i / 4, name);
     }
 }
 
@@ -565,6 +570,103 @@ static void cookies_follow_from_the_name(void **state)
     assert_true(read_page(f, directory, 0, 0).entries[0].cookie == cookie);
     fixture_reopen(f);
     assert_true(read_page(f, directory, 0, 0).entries[0].cookie == cookie);
+}
+
+/* ---- what a look-up brings along ---- */
+
+static struct meta_query_reply look_up_ahead(struct fixture *f, uint64_t directory, struct slice name, unsigned max)
+{
+    return fixture_query(
+        f, (struct meta_query){.op = META_QUERY_LOOKUP, .ino = directory, .name = name, .max_count = max});
+}
+
+static void brings(struct fixture *f, uint64_t directory, const struct meta_query_reply *all, unsigned at, unsigned max)
+{
+    struct meta_query_reply r = look_up_ahead(f, directory, all->entries[at].name, max);
+    struct meta_touched touched;
+    meta_touched(f->meta, &touched);
+    assert_status(r, ERR_OK);
+    assert_int_equal(r.attr.ino, all->entries[at].ino);
+    assert_int_equal(r.entry_count, MIN(MIN(max, LIMIT_LOOK_AHEAD), all->entry_count - 1));
+    for (unsigned i = 0; i < r.entry_count; i++) {
+        const struct meta_dirent *want = &all->entries[(at + 1 + i) % all->entry_count], *got = &r.entries[i];
+        assert_true(slice_equal(got->name, want->name));
+        assert_memory_equal(&got->attr, &want->attr, sizeof got->attr);
+        assert_true(got->ino == want->ino && got->type_mode == want->type_mode && got->cookie == 0);
+    }
+    /* Who tells them decides about them: they are not what was asked for. */
+    assert_int_equal(touched.seen_count, 2);
+    assert_true(touched.seen[0] == directory && touched.seen[1] == r.attr.ino);
+}
+
+static void a_look_up_brings_along_what_follows(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_query list = {.op = META_QUERY_READDIR, .with_attr = true};
+    char name[16];
+    /* Others before and behind it, whose entries are none of its. */
+    uint64_t before = must_make(f, META_MKDIR, ROOT, "before", 0755);
+    uint64_t directory = list.ino = must_make(f, META_MKDIR, ROOT, "d", 0755);
+    uint64_t behind = must_make(f, META_MKDIR, ROOT, "behind", 0755);
+    must_make(f, META_CREATE, before, "x", 0644), must_make(f, META_CREATE, behind, "x", 0644);
+    for (unsigned i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        must_make(f, i % 3 ? META_CREATE : META_MKDIR, directory, name, 0600 + i);
+        struct meta_query_reply all = fixture_query(f, list);
+        for (unsigned at = 0; at < all.entry_count; at++)
+            for (unsigned max = 0; max <= all.entry_count + 1; max++)
+                brings(f, directory, &all, at, max);
+    }
+    struct meta_query_reply r = look_up_ahead(f, directory, slice_str("absent"), 5);
+    assert_status(r, ERR_NOENT);
+    assert_int_equal(r.entry_count, 0);
+    for (unsigned i = 12; i < LIMIT_LOOK_AHEAD + 10; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        must_make(f, META_CREATE, directory, name, 0644);
+    }
+    struct meta_query_reply all = fixture_query(f, list);
+    assert_int_equal(all.entry_count, LIMIT_LOOK_AHEAD + 10);
+    for (unsigned at = 0; at < all.entry_count; at += 19)
+        brings(f, directory, &all, at, at % 2 ? LIMIT_LOOK_AHEAD : LIMIT_LOOK_AHEAD + 5);
+}
+
+static void equal_cookies_are_brought_along_once(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t directory = must_make(f, META_MKDIR, ROOT, "d", 0755);
+    must_make(f, META_CREATE, directory, "x", 0644);
+    uint64_t cookie = read_page(f, directory, 0, 0).entries[0].cookie;
+    static const char *const others[] = {"xa", "y", "w", "wx"}; /* in the order in which they come */
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+        put_entry(f, directory, cookie, others[i]);
+    for (unsigned max = 1; max <= ARRAY_SIZE(others) + 1; max++) {
+        struct meta_query_reply r = look_up_ahead(f, directory, slice_str("x"), max);
+        assert_int_equal(r.entry_count, MIN(max, ARRAY_SIZE(others)));
+        for (unsigned i = 0; i < r.entry_count; i++)
+            assert_true(slice_equal(r.entries[i].name, slice_str(others[i])));
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+        delete_entry(f, directory, cookie, others[i]);
+}
+
+/* The name is there whatever is wrong with others. */
+static void what_cannot_be_read_is_not_brought_along(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t directory = must_make(f, META_MKDIR, ROOT, "d", 0755);
+    must_make(f, META_CREATE, directory, "x", 0644);
+    struct schema_key key = schema_dentry(directory, 100, slice_str("lost"));
+    struct row_dentry row = {.ino = MISSING, .type_mode = S_IFREG};
+    struct bytes b = {0};
+    char *message = NULL;
+    row_dentry_encode(&row, &b);
+    rocksdb_put(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, (const char *)b.data, b.size, &message);
+    assert_null(message);
+    bytes_free(&b);
+    struct meta_query_reply r = look_up_ahead(f, directory, slice_str("x"), 5);
+    assert_status(r, ERR_OK);
+    assert_true(r.has_attr && r.entry_count == 0);
+    delete_entry(f, directory, 100, "lost");
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -593,6 +695,9 @@ int main(void)
         TEST(readdir_pages_have_bounds),
         TEST(readdir_never_splits_equal_cookies),
         TEST(cookies_follow_from_the_name),
+        TEST(a_look_up_brings_along_what_follows),
+        TEST(equal_cookies_are_brought_along_once),
+        TEST(what_cannot_be_read_is_not_brought_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

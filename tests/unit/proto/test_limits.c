@@ -574,6 +574,9 @@ static void test_query(void **state)
     refused(query(META_QUERY_LAYOUT, 1, none, (uint64_t)INT64_MAX + 1, 0, 0, &q), "offset", "9223372036854775808");
     refused(query(META_QUERY_READDIR, 1, none, 0, 0, LIMIT_READDIR_ENTRIES + 1, &q), "max_count", "1025");
     refused(query(META_QUERY_LAYOUT, 1, none, 0, 0, LIMIT_LAYOUT_EXTENTS + 1, &q), "max_count", "1025");
+    accepted(query(META_QUERY_LOOKUP, 1, slice_str("x"), 0, 0, LIMIT_LOOK_AHEAD, &q));
+    assert_int_equal(q.max_count, LIMIT_LOOK_AHEAD);
+    refused(query(META_QUERY_LOOKUP, 1, slice_str("x"), 0, 0, LIMIT_LOOK_AHEAD + 1, &q), "max_count", "257");
 }
 
 static enum err block_refs(uint64_t op, size_t bytes, struct meta_query *q)

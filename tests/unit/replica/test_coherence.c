@@ -37,6 +37,10 @@ struct answer {
     bool change, of_name;
     uint64_t index, value;
     struct meta_grant grant;
+    /* What a look-up brings along: the other name of the directory, and another inode. */
+    bool along;
+    unsigned other;
+    uint64_t second_value, other_value;
 };
 
 /* A change that was made. */
@@ -116,6 +120,28 @@ static void becomes_visible(struct world *w, const struct answer *a)
     }
 }
 
+static void becomes_visible_along(struct world *w, const struct answer *a)
+{
+    struct answer second = {
+        .mount = a->mount, .ino = a->ino, .name = 1 - a->name, .of_name = true, .value = a->second_value};
+    struct answer other = {.mount = a->mount, .ino = a->other, .value = a->other_value};
+    becomes_visible(w, &second);
+    becomes_visible(w, &other);
+}
+
+/* An inode that is changing is not waited for, but left out (replica/visible.c). */
+static void grant(struct world *w, struct answer *a)
+{
+    uint64_t inos[2] = {a->ino + 1, a->other + 1};
+    a->along =
+        !a->change && a->of_name && a->value != 0 && a->other != a->ino && !leases_is_changing(w->leases, inos[1]);
+    a->second_value = w->name[a->ino][1 - a->name];
+    a->other_value = w->value[a->other];
+    leases_grant(w->leases, session_of(a->mount), inos, a->along ? 2 : 1, false, &a->grant);
+    if (a->along)
+        becomes_visible_along(w, a);
+}
+
 static void try_to_tell(struct answer *a)
 {
     struct world *w = a->world;
@@ -128,7 +154,7 @@ static void try_to_tell(struct answer *a)
     }
     /* What has waited is of a state that may not be the present one. */
     if (a->index == w->index && !leases_is_changing(w->leases, ino))
-        leases_grant(w->leases, session_of(a->mount), &ino, 1, false, &a->grant);
+        grant(w, a);
     becomes_visible(w, a);
     list_push_back(&w->under_way, &a->link);
 }
@@ -150,6 +176,7 @@ static void ask(struct world *w, bool change)
     a->ino = (unsigned)prng_below(&w->prng, INODES);
     a->name = (unsigned)prng_below(&w->prng, NAMES);
     a->of_name = prng_below(&w->prng, 2);
+    a->other = (unsigned)prng_below(&w->prng, INODES);
     if (change) {
         a->index = ++w->index;
         a->value = a->index;
@@ -166,6 +193,23 @@ static void ask(struct world *w, bool change)
 static struct meta_attr attr_of(uint64_t ino, uint64_t value)
 {
     return (struct meta_attr){.ino = ino, .nlink = 1, .size = value};
+}
+
+static struct meta_query_reply look_up_reply(const struct answer *a, struct meta_dirent entries[2])
+{
+    struct meta_query_reply r = {.status = a->value ? ERR_OK : ERR_NOENT,
+                                 .attr = attr_of(a->value, 0),
+                                 .has_attr = a->value != 0,
+                                 .entries = entries,
+                                 .index = a->index,
+                                 .grant = a->grant};
+    if (a->along)
+        entries[r.entry_count++] = (struct meta_dirent){
+            .name = slice_str("other"), .ino = a->other + 1, .attr = attr_of(a->other + 1, a->other_value)};
+    if (a->along && a->second_value != 0)
+        entries[r.entry_count++] = (struct meta_dirent){
+            .name = name_of(1 - a->name), .ino = a->second_value, .attr = attr_of(a->second_value, 0)};
+    return r;
 }
 
 static void deliver(struct world *w, struct answer *a)
@@ -189,16 +233,13 @@ static void deliver(struct world *w, struct answer *a)
         w->history[a->index].heard = true;
         becomes_visible(w, a);
     } else {
+        struct meta_dirent entries[2];
         struct meta_query q = {.op = META_QUERY_GETATTR, .ino = ino};
         struct meta_query_reply r = {
             .attr = attr_of(ino, a->value), .has_attr = true, .index = a->index, .grant = a->grant};
         if (a->of_name) {
-            q = (struct meta_query){.op = META_QUERY_LOOKUP, .ino = ino, .name = name_of(a->name)};
-            r = (struct meta_query_reply){.status = a->value ? ERR_OK : ERR_NOENT,
-                                          .attr = attr_of(a->value, 0),
-                                          .has_attr = a->value != 0,
-                                          .index = a->index,
-                                          .grant = a->grant};
+            q = (struct meta_query){.op = META_QUERY_LOOKUP, .ino = ino, .name = name_of(a->name), .max_count = 2};
+            r = look_up_reply(a, entries);
         }
         known_learn_query(m->known, &q, &r);
     }
@@ -265,7 +306,8 @@ static void check(struct world *w, uint64_t seed, unsigned step)
                              seed, step, m, attr.size, i + 1, s->seen[i]);
             }
             for (unsigned n = 0; n < NAMES; n++) {
-                enum known_name known = known_lookup(s->known, i + 1, name_of(n), &attr);
+                unsigned ahead;
+                enum known_name known = known_lookup(s->known, i + 1, name_of(n), &attr, &ahead);
                 if (known == KNOWN_ABSENT && s->seen_name[i][n] > 0)
                     fail_msg("seed %" PRIu64 ", step %u: mount %u does not see name %u of %u", seed, step, m, n, i + 1);
                 if (known == KNOWN_THERE && attr.ino < s->seen_name[i][n])
