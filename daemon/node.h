@@ -103,7 +103,7 @@ struct node {
     struct member members[NODE_MEMBERS_MAX];
     uint32_t unreachable[LIMIT_NODES]; /* whose messages are ignored */
     unsigned unreachable_count;
-    enum raft_role role;     /* these as of the replica's last word; without a replica as the last refusal said */
+    enum raft_role role;     /* these as of the replica's last word; without a replica nobody leads */
     _Atomic uint32_t leader; /* as crashed */
     bool leader_ready;
     int64_t timer_ns; /* when the timer fires: not later than the replica's deadline; 0: it does not run */
@@ -135,7 +135,7 @@ struct node {
     unsigned watch_count;            /* <= NODE_WATCHES_MAX */
     bool watches_due;                /* there may be something to tell */
     uv_timer_t watch_timer;
-    bool rejoin_asked;
+    bool rejoin_asked, rejoin_looked; /* looked: what the members know of its former self */
     unsigned rejoin_at;
 
     /* block role */
