@@ -37,6 +37,7 @@
     X(DURABILITY_ACK_BEFORE_SYNC)                                                                                      \
     X(DURABILITY_NOT_GATHERED)                                                                                         \
     X(DURABILITY_READ_PASSES)                                                                                          \
+    X(DURABILITY_CHANGE_PASSES)                                                                                        \
     X(KNOWN_HEEDS_NOTHING)                                                                                             \
     X(COLLECT_NO_RECHECK)                                                                                              \
     X(COLLECT_HAS_IS_NO_TOUCH)                                                                                         \

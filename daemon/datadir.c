@@ -59,7 +59,7 @@ static enum err identity_decode(struct slice s, struct identity *ret)
     i.rejoin = (enum datadir_rejoin)cursor_u8(&c);
     i.dropping = cursor_u8(&c) != 0;
     i.member_count = cursor_u32(&c);
-    if (!cursor_ok(&c) || i.member_count > LIMIT_NODES || i.rejoin > DATADIR_REJOIN_VOTER)
+    if (!cursor_ok(&c) || i.member_count > LIMIT_NODES || i.rejoin > DATADIR_REJOIN_ASK_VOTER)
         return ERR_CORRUPT;
     for (unsigned m = 0; m < i.member_count; m++)
         i.members[m] = cursor_u32(&c);
@@ -226,7 +226,9 @@ static enum err drop_metastore(struct datadir *d, struct err_text *why)
     random_bytes(changed.uuid, sizeof changed.uuid);
     changed.dropping = changed.complete = false;
     changed.configured = true;
-    changed.rejoin = DATADIR_REJOIN_ASK;
+    /* One that is rebuilt again before it was in its place may be a learner to the others by now, or nobody. */
+    bool was_voter = changed.rejoin == DATADIR_REJOIN_VOTER || changed.rejoin == DATADIR_REJOIN_ASK_VOTER;
+    changed.rejoin = was_voter ? DATADIR_REJOIN_ASK_VOTER : DATADIR_REJOIN_ASK;
     return identity_write(d, &changed, why);
 }
 

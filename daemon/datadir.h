@@ -37,9 +37,10 @@ void datadir_close(struct datadir *d);
 /* A member that lost its data and takes its own place again, as another one. */
 enum datadir_rejoin {
     DATADIR_REJOIN_NONE,
-    DATADIR_REJOIN_ASK,     /* the leader is to be asked */
-    DATADIR_REJOIN_LEARNER, /* it has agreed; then this member is a learner again, */
-    DATADIR_REJOIN_VOTER    /* or a voter, once it has caught up */
+    DATADIR_REJOIN_ASK,      /* the leader is to be asked */
+    DATADIR_REJOIN_LEARNER,  /* it has agreed; then this member is a learner again, */
+    DATADIR_REJOIN_VOTER,    /* or a voter, once it has caught up */
+    DATADIR_REJOIN_ASK_VOTER /* as ASK: it was a voter, which the members' configuration may not say any more */
 };
 enum datadir_rejoin datadir_rejoin(const struct datadir *d);
 enum err datadir_set_rejoin(struct datadir *d, enum datadir_rejoin rejoin, struct err_text *why) MUST_USE;

@@ -52,6 +52,7 @@
 #define NODE_WATCHES_MAX 256u                  /* questions for changes that are held */
 /* What this program knows (meta/level.h); tests have one that knows more. */
 #define NODE_LEVEL_MAX (META_LEVEL_MAX + PLANTED(LEVEL_NEXT))
+#define NODE_SELVES 2u
 #define NODE_MEMBERS_MAX (2 * LIMIT_NODES) /* members, and others that speak as if they were */
 
 struct node;
@@ -59,16 +60,22 @@ struct node;
 /* What this node does to become leader; the steps are explained in node_lead.c. */
 enum lead_stage { LEAD_CONNECT, LEAD_ASKING, LEAD_WAITING, LEAD_CAMPAIGNED };
 
+/* A data directory that speaks to us under a member's id: while a lost disk's place is taken by another it may not be
+ * dead, and what it says is not the other's word (P4). */
+struct member_self {
+    uint8_t identity[16];
+    unsigned inbound; /* connections that it has to us; 0: a free place */
+};
+
 /* A metastore member, this node included; or one that is not, or not any more, but speaks to us. */
 struct member {
     struct node *node;
-    uint32_t id;          /* 0: a free place */
-    bool current;         /* of the configuration in effect */
-    uint8_t identity[16]; /* as its last hello to us said */
+    uint32_t id;  /* 0: a free place */
+    bool current; /* of the configuration in effect */
+    struct member_self selves[NODE_SELVES];
     struct rpc_address address;
     struct rpc_peer *peer;  /* NULL: this node */
     bool refused;           /* its last hello was, and that has been logged */
-    unsigned inbound;       /* connections that it has to us */
     int64_t reconnected_ns; /* when its coming back last cut our back-off short */
 };
 
@@ -96,7 +103,7 @@ struct node {
     struct member members[NODE_MEMBERS_MAX];
     uint32_t unreachable[LIMIT_NODES]; /* whose messages are ignored */
     unsigned unreachable_count;
-    enum raft_role role;     /* these as of the replica's last word; without a replica as the last refusal said */
+    enum raft_role role;     /* these as of the replica's last word; without a replica nobody leads */
     _Atomic uint32_t leader; /* as crashed */
     bool leader_ready;
     int64_t timer_ns; /* when the timer fires: not later than the replica's deadline; 0: it does not run */
@@ -128,7 +135,7 @@ struct node {
     unsigned watch_count;            /* <= NODE_WATCHES_MAX */
     bool watches_due;                /* there may be something to tell */
     uv_timer_t watch_timer;
-    bool rejoin_asked;
+    bool rejoin_asked, rejoin_looked; /* looked: what the members know of its former self */
     unsigned rejoin_at;
 
     /* block role */
@@ -189,6 +196,10 @@ enum err node_check_hello(const struct node *n, struct slice hello, struct wire_
                           struct err_text *why) MUST_USE;
 enum err node_on_hello(void *node, struct slice hello, uint64_t *ret_tag, struct err_text *why) MUST_USE;
 void node_on_close(void *node, uint64_t tag);
+/* Of a connection: the id of the node that it has said to be, 0: none; and that node's data directory. NULL: no member
+ * is known by that id, or it has come with too many of them. */
+uint32_t node_of_tag(uint64_t tag);
+const uint8_t *node_identity_of_tag(struct node *n, uint64_t tag);
 void node_send(void *node, const struct replica_message *m);
 void node_receive(struct node *n, struct rpc_request *request);
 bool node_is_unreachable(const struct node *n, uint32_t id);

@@ -71,7 +71,8 @@ void node_fault(void *context, const char *text)
     log_error("out of service: %s", n->fault.text);
     n->exit_code = 1;
     n->leader_ready = false;
-    uv_timer_start(&n->stop_timer, on_fault_timer, FAULT_EXIT_MS, 0);
+    if (!n->stopping) /* else that timer is at work already, and looks at the fault */
+        uv_timer_start(&n->stop_timer, on_fault_timer, FAULT_EXIT_MS, 0);
 }
 
 void node_chaos_open(struct node *n)

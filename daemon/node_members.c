@@ -13,8 +13,9 @@
 
 #define RECONNECT_NS (500 * NS_PER_MS)
 
-/* conn_tag of a connection: role in the upper half, node id (0: none) in the lower. */
-#define TAG(role, id) (((uint64_t)(role) << 32) | (id))
+/* conn_tag of a connection: the node's id in the lower half, above it which of its selves. 0: a client. */
+#define TAG(self, id) (((uint64_t)(self) << 32) | (id))
+#define NO_SELF NODE_SELVES
 
 /* ---- hellos ---- */
 
@@ -89,14 +90,29 @@ struct member *node_member_next(struct node *n, unsigned *at)
     return NULL;
 }
 
+/* Its calls under way end here, and who made them asks another member at once: not this one. */
+static void drop_peer(struct member *m)
+{
+    struct rpc_peer *peer = m->peer;
+    m->peer = NULL;
+    rpc_peer_free(peer);
+}
+
 static void release(struct member *m)
 {
-    if (m->peer)
-        rpc_peer_free(m->peer);
+    drop_peer(m);
     *m = (struct member){.id = 0};
 }
 
 static enum err on_member_hello(void *context, struct slice encoded, struct err_text *why);
+
+static bool speaks_to_us(const struct member *m)
+{
+    bool speaks = false;
+    for (unsigned i = 0; i < NODE_SELVES; i++)
+        speaks = speaks || m->selves[i].inbound > 0;
+    return speaks;
+}
 
 /* A place for a member at that address; NULL: there is none left, or the address is none. */
 static struct member *place(struct node *n, uint32_t id, struct slice address)
@@ -109,17 +125,15 @@ static struct member *place(struct node *n, uint32_t id, struct slice address)
     if (rpc_address_parse(text, &parsed, NULL) != ERR_OK)
         return m;
     for (unsigned i = 0; i < NODE_MEMBERS_MAX && !m; i++)
-        if (n->members[i].id == 0 || (!n->members[i].current && n->members[i].inbound == 0)) {
+        if (n->members[i].id == 0 || (!n->members[i].current && !speaks_to_us(&n->members[i]))) {
             m = &n->members[i];
             release(m);
         }
     if (!m)
         return NULL;
     bool moved = m->id != 0 && strcmp(m->address.text, parsed.text) != 0;
-    if (moved && m->peer) {
-        rpc_peer_free(m->peer);
-        m->peer = NULL;
-    }
+    if (moved)
+        drop_peer(m);
     m->node = n;
     m->id = id;
     m->address = parsed;
@@ -139,7 +153,7 @@ static void begin_set(struct node *n)
 static void end_set(struct node *n)
 {
     for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
-        if (n->members[i].id != 0 && !n->members[i].current && n->members[i].inbound == 0)
+        if (n->members[i].id != 0 && !n->members[i].current && !speaks_to_us(&n->members[i]))
             release(&n->members[i]);
 }
 
@@ -197,17 +211,36 @@ static void reconnect_to(struct member *m)
     rpc_peer_send(m->peer, METHOD_RAFT, SLICE(NULL, 0), SLICE(NULL, 0));
 }
 
+/* The place of a data directory among those that speak to us under this id. NO_SELF: there is none left. */
+static unsigned self_of(struct member *m, const uint8_t identity[16])
+{
+    unsigned at = NO_SELF;
+    for (unsigned i = 0; i < NODE_SELVES; i++) {
+        if (m->selves[i].inbound > 0 && memcmp(m->selves[i].identity, identity, sizeof m->selves[i].identity) == 0)
+            return i;
+        if (m->selves[i].inbound == 0)
+            at = i;
+    }
+    if (at != NO_SELF)
+        memcpy(m->selves[at].identity, identity, sizeof m->selves[at].identity);
+    return at;
+}
+
 /* One that is not a member here may be one all the same, which a longer log than ours knows: it must be answered. */
-static void hear_hello(struct node *n, const struct wire_hello *hello)
+static unsigned hear_hello(struct node *n, const struct wire_hello *hello)
 {
     struct member *m = node_member(n, hello->node_id);
     if (!m && n->replica && hello->address.size > 0)
         m = place(n, hello->node_id, hello->address);
-    if (!m)
-        return;
-    memcpy(m->identity, hello->identity, sizeof m->identity);
-    m->inbound++;
+    unsigned self = m ? self_of(m, hello->identity) : NO_SELF;
+    if (m && self == NO_SELF)
+        log_warn("more than %u data directories speak to us as node %u: this one is not listened to", NODE_SELVES,
+                 m->id);
+    if (self == NO_SELF)
+        return self;
+    m->selves[self].inbound++;
     reconnect_to(m);
+    return self;
 }
 
 /* Of whoever connects to us. */
@@ -221,19 +254,35 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
     bool own_identity = n->dir && memcmp(hello.identity, datadir_uuid(n->dir), sizeof hello.identity) == 0;
     if (of_node && hello.node_id == n->config.id && !own_identity)
         return err_explain(why, ERR_WRONG_NODE, "it says that it is node %u, which is this one", hello.node_id);
-    *ret_tag = TAG(hello.role, of_node ? hello.node_id : 0);
-    if (of_node)
-        hear_hello(n, &hello);
+    *ret_tag = of_node ? TAG(hear_hello(n, &hello), hello.node_id) : 0;
     return ERR_OK;
+}
+
+uint32_t node_of_tag(uint64_t tag)
+{
+    return (uint32_t)tag;
+}
+
+static struct member_self *self_of_tag(struct node *n, uint64_t tag)
+{
+    struct member *m = node_member(n, node_of_tag(tag));
+    unsigned self = (unsigned)(tag >> 32);
+    return m && self < NODE_SELVES && m->selves[self].inbound > 0 ? &m->selves[self] : NULL;
+}
+
+const uint8_t *node_identity_of_tag(struct node *n, uint64_t tag)
+{
+    const struct member_self *self = self_of_tag(n, tag);
+    return self ? self->identity : NULL;
 }
 
 void node_on_close(void *context, uint64_t tag)
 {
     struct node *n = context;
-    struct member *m = node_member(n, (uint32_t)tag);
-    if (!m || tag >> 32 != WIRE_ROLE_NODE || m->inbound == 0)
+    struct member_self *self = self_of_tag(n, tag);
+    if (!self)
         return;
-    m->inbound--;
+    self->inbound--;
     if (n->replica && !n->stopping)
         end_set(n);
 }
@@ -286,7 +335,7 @@ bool node_members_connected(const struct node *n)
 {
     for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++) {
         const struct member *m = &n->members[i];
-        if (m->current && m->peer && (!rpc_peer_connected(m->peer) || m->inbound == 0))
+        if (m->current && m->peer && (!rpc_peer_connected(m->peer) || !speaks_to_us(m)))
             return false;
     }
     return true;
@@ -330,16 +379,16 @@ void node_receive(struct node *n, struct rpc_request *request)
 {
     struct replica_message m;
     struct err_text why;
-    uint32_t from = (uint32_t)request->conn_tag;
-    const struct member *member = request->conn_tag >> 32 == WIRE_ROLE_NODE ? node_member(n, from) : NULL;
+    uint32_t from = node_of_tag(request->conn_tag);
+    const uint8_t *identity = node_identity_of_tag(n, request->conn_tag);
     bool usable = request->oneway && request->message.size > 0 && n->replica && !n->crashed;
-    if (usable && member && !node_is_unreachable(n, from)) {
+    if (usable && identity && !node_is_unreachable(n, from)) {
         enum err e = wire_replica_decode(request->message, request->payload, &request->arena, &m, &why);
         if (e == ERR_OK && (m.from != from || m.to != n->config.id))
             e = err_explain(&why, ERR_WRONG_NODE, "from %u to %u, but it came from %u", m.from, m.to, from);
         if (e == ERR_OK) {
             node_trace_message(&m, false);
-            replica_receive(n->replica, &m, member->identity);
+            replica_receive(n->replica, &m, identity);
         } else
             log_warn("a message of member %u is refused: %s", from, why.text);
     }

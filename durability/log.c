@@ -11,6 +11,7 @@
 
 #define RECORD_TERM 1u /* of all entries: a raftlog asks for one */
 #define READ_ENTRIES 64u
+#define RECORD_OVERHEAD_BYTES 256u /* at most, of a put beside its command */
 
 enum record_kind { RECORD_PUT = 1, RECORD_SETTLED = 2 };
 
@@ -40,6 +41,7 @@ struct durability_write {
     struct arena arena;
     struct raft_entry *entries;
     unsigned count, room;
+    uint64_t bytes;
     uint64_t compact; /* records up to here are not needed */
     bool first;       /* of an empty log */
     enum err error;
@@ -107,6 +109,7 @@ static uint64_t push(struct durability_log *l, const struct bytes *record)
                                                  .term = RECORD_TERM,
                                                  .type = RAFT_ENTRY_COMMAND,
                                                  .data = arena_slice(&w->arena, bytes_slice(record))};
+    w->bytes += record->size;
     l->bytes += record->size;
     return l->next_number++;
 }
@@ -178,12 +181,15 @@ enum err durability_log_add(struct durability_log *l, const struct durability_pu
         return ERR_TOO_BIG;
     if (find(l, put->session, put->seq) || (exclusive && has_key(l, keys, key_count)))
         return ERR_EXIST;
+    uint64_t more = put->command.size + RECORD_OVERHEAD_BYTES;
+    /* What has been applied meanwhile doesn't count as live, and waits for a disk that is slow all the same. */
+    if (l->next && l->next->bytes + more > DURABILITY_LIVE_BYTES)
+        return ERR_BUSY_NOW;
     /* One that stays long is moved to the end before it makes the log full for all others. */
     struct live_put *oldest = by_age_front(l);
     if (oldest && (span_records(l) > DURABILITY_PUTS_MAX / 2 || span_bytes(l) > DURABILITY_LIVE_BYTES / 2) &&
         l->count < DURABILITY_PUTS_MAX / 4)
         push_put(l, oldest);
-    uint64_t more = put->command.size + 256;
     if (span_records(l) + 1 > DURABILITY_PUTS_MAX || span_bytes(l) + more > DURABILITY_LIVE_BYTES)
         return ERR_BUSY_NOW;
     struct live_put *p = new_put(l, put, keys, key_count);

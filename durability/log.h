@@ -5,7 +5,8 @@
  * entries are records (log.c). A record tells from which one on the log counts, so that what left it needs no write.
  *
  * Bounded: it counts from its oldest live put on, at most DURABILITY_PUTS_MAX records and DURABILITY_LIVE_BYTES. One
- * that stays is written again at the end when it holds others up, and keeps its place in the order.
+ * that stays is written again at the end when it holds others up, and keeps its place in the order. What is not on its
+ * way to the disk yet is as much at most, live or not.
  *
  * Threads: durability_log_write on any, one at a time; all else on the owner's. An error of a write is final. */
 #pragma once

@@ -22,6 +22,19 @@ static void end(struct replica_durable *d, enum err status)
     d->done(d, status);
 }
 
+/* A leader's word means that raft has the put in front of whatever it orders later. A change of members goes past the
+ * queue, and whoever has one in its log doesn't ask for what was acknowledged before it: so the word holds only when
+ * the put came first, or is applied. */
+static bool leader_holds(const struct replica *r, const struct replica_durable *d)
+{
+    struct raft_status status;
+    if (r->role != RAFT_LEADER || d->applied)
+        return r->role == RAFT_LEADER;
+    raft_status(r->raft, &status);
+    return pending_is_ordered(r, d->session, d->seq) &&
+           (status.config_index == d->ack.config_index || PLANTED(DURABILITY_CHANGE_PASSES));
+}
+
 /* Only now it is known whether the word that was to be given still holds. */
 static enum err judge(const struct replica *r, const struct replica_durable *d)
 {
@@ -31,9 +44,7 @@ static enum err judge(const struct replica *r, const struct replica_durable *d)
         return r->closing ? ERR_SHUTDOWN : ERR_CRASHED;
     if (d->ack.term != r->term)
         return ERR_AGAIN;
-    if (d->ack.leader && (r->role != RAFT_LEADER || (!d->applied && !pending_is_ordered(r, d->session, d->seq))))
-        return ERR_AGAIN;
-    return ERR_OK;
+    return d->ack.leader && !leader_holds(r, d) ? ERR_AGAIN : ERR_OK;
 }
 
 static void acknowledge(struct replica *r)

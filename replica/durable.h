@@ -8,7 +8,8 @@
  * What holds, and what each rule is for:
  *   1. A voter that says "durable in term T" has the put on disk, and was in T when it said so. Once it has told its
  *      log to the leader of T' > T, with T' on disk, it says nothing of T any more: what was acknowledged is told.
- *   2. The leader says so only of what raft has taken into its log in T. So whatever it orders later is behind it.
+ *   2. The leader says so only of what raft has taken into its log in T, in front of any change of members. So whatever
+ *      it orders later is behind it.
  *   3. A leader gives nothing else to raft before the recovered puts, and reads no key before they are applied.
  *   4. A read of a key with a put that is not applied waits for that put, a follower's read for all of them. */
 #pragma once

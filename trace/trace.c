@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "rpc/trace.h"
 #include "trace/clock.h"
 
@@ -54,8 +55,16 @@ static bool take_clock(json_t *line)
     return true;
 }
 
+/* Whether it is what is left of a line of this host's trace. */
+static bool is_cut_line(struct slice s)
+{
+    char begins[TRACE_HOST_BYTES + 32];
+    int size = snprintf(begins, sizeof begins, "{\"TracerIdentity\":\"%s\"", trace.clock.hosts[0].name);
+    return memcmp(s.data, begins, MIN(s.size, (size_t)size)) == 0;
+}
+
 /* A process that was started again goes on where its trace ends: the same host, whose events have no gap. What was cut
- * off in the middle of a line goes. */
+ * off in the middle of a line goes; nothing of a file that is no such trace does. */
 static enum err go_on(const char *path, struct err_text *why)
 {
     char tail[TAIL_BYTES];
@@ -70,16 +79,18 @@ static enum err go_on(const char *path, struct err_text *why)
     size_t begin = end > 0 ? end - 1 : 0;
     while (begin > 0 && tail[begin - 1] != '\n')
         begin--;
+    bool is_ours = from == 0 && is_cut_line(SLICE((const uint8_t *)tail, (size_t)got));
+    if (end > 0) {
+        json_t *line = json_loadb(tail + begin, end - begin, 0, NULL);
+        is_ours = take_clock(line);
+        json_decref(line);
+    }
+    if (!is_ours)
+        return err_explain(why, ERR_INVAL, "trace %.100s: it does not end as a trace of %s does", path,
+                           trace.clock.hosts[0].name);
     if (end < (size_t)got && ftruncate(fd, from + (off_t)end) != 0)
         return err_explain(why, ERR_IO, "trace %.200s: %s", path, strerror(errno));
-    if (end == 0)
-        return ERR_OK;
-    json_t *line = json_loadb(tail + begin, end - begin, 0, NULL);
-    bool is_ours = take_clock(line);
-    json_decref(line);
-    return is_ours ? ERR_OK
-                   : err_explain(why, ERR_INVAL, "trace %.100s: it does not end as a trace of %s does", path,
-                                 trace.clock.hosts[0].name);
+    return ERR_OK;
 }
 
 enum err trace_open(const char *path, const char *host, struct err_text *why)

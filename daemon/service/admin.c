@@ -152,9 +152,6 @@ static void state_raft(struct node *n, struct arena *a, struct wire_admin_state 
     s->activity.changes_waiting = leases.waiting_changes;
     s->activity.leases_granted = leases.granted, s->activity.notices = leases.noticed;
     s->activity.leases_expired = leases.expired;
-    struct meta_collection collection;
-    meta_collection(replica_meta(n->replica), &collection);
-    s->epoch = collection.epoch;
     state_members(n, &status.raft, a, s);
 }
 
@@ -212,6 +209,9 @@ static void state_meta(struct node *n, struct arena *a, struct wire_admin_state 
     s->chain_hash = SLICE(chain->bytes, SHA256_SIZE);
     s->applied = meta_applied_index(meta);
     s->level = meta_level(meta);
+    struct meta_collection collection;
+    meta_collection(meta, &collection);
+    s->epoch = collection.epoch;
     struct meta_query query = {.op = META_QUERY_STATFS};
     struct meta_query_reply reply = {0};
     if (meta_query(meta, &query, a, &reply) == ERR_OK && reply.status == ERR_OK)
@@ -335,8 +335,8 @@ void service_admin(struct node *n, struct rpc_request *request)
         service_refuse(n, request, state, NULL);
     else if (!service_has_role(n, request, WIRE_NODE_META))
         return;
-    else if (request->method == METHOD_ADMIN_LEADER && request->conn_tag >> 32 == WIRE_ROLE_NODE)
-        node_hand_over(n, request, (uint32_t)request->conn_tag);
+    else if (request->method == METHOD_ADMIN_LEADER && node_of_tag(request->conn_tag) != 0)
+        node_hand_over(n, request, node_of_tag(request->conn_tag));
     else if (request->method == METHOD_ADMIN_LEADER)
         node_lead(n, request);
     else if (request->method == METHOD_ADMIN_MEMBERS)

@@ -10,7 +10,8 @@
 #include "tests/sim/network.h"
 
 #define REPAIR_EVERY_NS (300 * NS_PER_MS)
-#define DISK_CALLS_MAX 60u /* a disk that is to fail does so within so many calls */
+#define DISK_CALLS_MAX 60u  /* a disk that is to fail does so within so many calls */
+#define UNHEARD_TIMES 1000u /* the latency of a leader that is as good as not heard */
 
 bool faults_durability;
 
@@ -356,7 +357,8 @@ void faults_durable(struct world *w)
     struct member *leader = faults_leader(w);
     if (!leader || w->healing)
         return;
-    bool unheard = w->links[leader->index][(leader->index + 1) % w->member_count].cut;
+    const struct link *next = &w->links[leader->index][(leader->index + 1) % w->member_count];
+    bool unheard = next->cut || next->slow == UNHEARD_TIMES;
     if (!chance(w, unheard ? 40 : 5))
         return;
     if (chance(w, 30))
@@ -516,6 +518,19 @@ static void fault_members(struct world *w)
     else if (fewer && count_voters(replica_config(leader->replica)) < 2)
         return;
     (void)!change(w, leader, kind, m);
+}
+
+/* What the leader sends from now on, as the put, is late: the change is ahead of it by more than its place. */
+void faults_taken(struct world *w, struct member *m)
+{
+    if (w->healing || !w->plan.memberships || m != faults_leader(w) || !chance(w, 5))
+        return;
+    fault_members(w);
+    if (!replica_config(m->replica)->joint)
+        return;
+    for (unsigned i = 0; i < w->member_count; i++)
+        w->links[m->index][i].slow = UNHEARD_TIMES;
+    later(w, world_between_ns(w, 100 * NS_PER_MS, 4 * w->plan.election_timeout_ns), WORLD_NOBODY, heal_links);
 }
 
 static const struct {

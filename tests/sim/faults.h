@@ -13,6 +13,9 @@ void faults_heal(struct world *w);
 
 /* A client is about to put, ahead of the order: now and then the leader's messages don't reach the other members. */
 void faults_put(struct world *w);
+/* This member has taken a put ahead of its order: now and then, if it leads, the members change before it is ordered.
+ */
+void faults_taken(struct world *w, struct member *m);
 /* A client has been told of a put that may not be ordered yet: now and then that is the leader's end. */
 void faults_durable(struct world *w);
 

@@ -1,6 +1,7 @@
 #include "tests/sim/service.h"
 
 #include "proto/wire_meta.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/member.h"
 
 struct served {
@@ -145,7 +146,8 @@ void service_request(struct world *w, struct member *m, const struct packet *p)
     } else if (p->kind == REQUEST_DURABLE) {
         s->durable.command = arena_slice(&s->arena, p->message);
         s->durable.done = durable_done;
-        replica_durable(m->replica, &s->durable);
+        replica_durable(m->replica, &s->durable); /* s may be gone now */
+        faults_taken(w, m);
     } else {
         s->read.done = keepalive_done;
         replica_read(m->replica, &s->read, false);

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -127,6 +128,46 @@ def test_lost_data_is_rebuilt(cluster, mounts, damage):
     (a / "with its vote").write_text("x")
     c.surfctl("restore", other)
     assert (b / "with its vote").read_text() == "x"
+
+
+def test_rebuilt_again_before_it_was_back(cluster):
+    """To the others it is a learner by then, or nobody; it becomes the voter that it was."""
+    c = cluster
+    lost = next(n for n in c.nodes if n != c.wait_leader())
+    node = c.nodes[lost]
+    clusters.wait_until("identities to be known", lambda: c.state(lost)["config_index"] > 0)
+    node.stop()
+    node.start("--rebuild")
+    clusters.wait_until("it to be taken back", lambda: "taken back as a learner" in node.log.read_text())
+    node.kill()
+    node.start("--rebuild")
+    wait_back(c, lost)
+
+
+def test_rebuilt_one_ends_when_its_old_self_goes(cluster, monkeypatch, tmp_path):
+    """The leader has removed its old self, and its answer is lost with the process: nobody says any more that it was a voter."""
+    c = cluster
+    lost = next(n for n in c.nodes if n != c.wait_leader())
+    node, others = c.nodes[lost], [c.nodes[n] for n in c.nodes if n != lost]
+    clusters.wait_until("identities to be known", lambda: c.state(lost)["config_index"] > 0)
+    node.stop()
+    starts = node.log.read_text().count(" data in ")
+    control = tmp_path / "broken"
+    for other in others:
+        other.process.signal(signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as m:
+            m.setitem(c.env, "LD_PRELOAD", str(clusters.BIN.parent / "test-bin" / "libfail_io.so"))
+            m.setitem(c.env, "SURF_FAIL_WHEN", str(control))
+            node.start("--rebuild")
+        clusters.wait_until("it to be ready", lambda: node.log.read_text().count(" data in ") > starts)
+        control.write_text(f"{node.data}/identity")
+    finally:
+        for other in others:
+            other.process.signal(signal.SIGCONT)
+    clusters.wait_until("it to end", lambda: not node.running(), 60)
+    node.start()
+    wait_back(c, lost)
 
 
 def test_wiped_disk_has_no_vote(cluster, mounts):

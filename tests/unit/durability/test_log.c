@@ -274,6 +274,30 @@ static void test_error_is_final(void **state)
     assert_int_equal(durability_log_written(f->log), 1);
 }
 
+/* A disk that takes its time, while what was taken is applied and leaves. */
+static void test_what_waits_for_the_disk_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    static const uint8_t large[DURABILITY_COMMAND_BYTES];
+    const unsigned fit = DURABILITY_LIVE_BYTES / sizeof large;
+    unsigned taken = 0;
+    enum err e = ERR_OK;
+    for (uint64_t seq = 1; seq <= 4 * fit && e == ERR_OK; seq++) {
+        uint64_t number, key = seq;
+        struct durability_put put = {.term = 1, .session = 1, .seq = seq, .command = SLICE(large, sizeof large)};
+        e = durability_log_add(f->log, &put, &key, 1, false, &number);
+        taken += e == ERR_OK;
+        durability_log_remove(f->log, 1, seq);
+    }
+    assert_int_equal(e, ERR_BUSY_NOW);
+    assert_true(taken >= fit / 2 && taken <= fit);
+    assert_int_equal(write_all(f), ERR_OK);
+    assert_int_equal(add(f, 1000, 7, false), ERR_OK);
+    assert_int_equal(write_all(f), ERR_OK);
+    reopen(f);
+    assert_seqs(f, (const uint64_t[]){1000}, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +307,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_that_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_of_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_waits_for_the_disk_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_torn_tail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_turned_bits_are_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_error_is_final, set_up, tear_down),
