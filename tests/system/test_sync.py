@@ -160,6 +160,23 @@ def test_s0_19_made_again_after_it_was_deleted(world):
 
 # ---- conflicts
 
+def test_what_is_the_same_on_both_sides_is_no_conflict(world):
+    a, b = world("a"), world("b")
+    for client in (a, b):
+        (client / "same").write_text("made by both")
+    (a / "other").write_text("of a")
+    (b / "other").write_text("of b")
+    (a / "empty").touch()
+    a.sync()
+    report = b.report()
+    assert {x["path"]: x["discards_local_edit"] for x in report["actions"]} == {"same": False, "other": True, "empty": False}
+    assert report["counts"]["discarded"] == 1
+    (a / "index.txt").unlink()  # as after a run that was killed before it could write it
+    report = a.report()
+    assert report["counts"]["discarded"] == 0
+    assert a.rows() == b.rows() and a.tree() == b.tree()
+
+
 def test_the_server_wins(world):
     a, b = world("a"), world("b")
     (a / "f").write_text("one")
