@@ -252,7 +252,8 @@ static enum err scan_entry(struct scanning *w, int directory, struct slice paren
         return errno == ENOENT ? ERR_OK : err_explain(why, err_from_errno(errno), "%s: %s", name, strerror(errno));
     if (strncmp(name, SYNC_OWN_PREFIX, strlen(SYNC_OWN_PREFIX)) == 0) {
         /* Left behind by a run that was killed: only one works here at a time. */
-        bool is_left = (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) && sync_temporary_is_name(name);
+        bool is_left = (S_ISREG(st.st_mode) && sync_temporary_is_name(name)) ||
+                       (S_ISLNK(st.st_mode) && sync_temporary_is_link_name(name));
         if (is_left && !w->s->looks_only)
             (void)unlinkat(directory, name, 0);
         if (!is_left && strcmp(name, SYNC_OWN_PREFIX) != 0)
