@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -614,6 +615,33 @@ def test_watch(world):
         results = [process.communicate(timeout=30 * clusters.PATIENCE) for process in watching]
     assert [process.returncode for process in watching] == [0, 0], results
     assert a.tree() == b.tree() == {"third": b"3"}
+
+
+def test_watch_beside_who_never_stops_writing(world, tmp_path):
+    a = world("a")
+    (a / "first").write_text("1")
+    process, over = a.start("--watch"), threading.Event()
+
+    def write():
+        n = 0
+        while not over.wait(0.02):
+            n += 1
+            (tmp_path / "aside").write_text(str(n))
+            os.rename(tmp_path / "aside", a / "busy")
+
+    writer = threading.Thread(target=write)
+    try:
+        clusters.wait_until("the first file", lambda: (world.mount / "first").exists())
+        writer.start()
+        (a / "quiet").write_text("2")
+        clusters.wait_until("the second", lambda: (world.mount / "quiet").exists())
+    finally:
+        over.set()
+        if writer.ident:
+            writer.join()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30 * clusters.PATIENCE)
+    assert process.returncode == 0, out + err
 
 
 # ---- failures of the cluster; these have clusters of their own
