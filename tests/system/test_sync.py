@@ -178,6 +178,36 @@ def test_what_is_the_same_on_both_sides_is_no_conflict(world):
     assert a.rows() == b.rows() and a.tree() == b.tree()
 
 
+def test_a_file_that_is_always_written_keeps_nothing_else(world):
+    a, over, runs = world("a", 1 << 20), threading.Event(), []
+    (a / "log").write_bytes(bytes(64 << 20))
+    a.sync()
+
+    def write():
+        with open(a / "log", "ab", buffering=0) as f:
+            while not over.is_set():
+                f.write(b"x")
+
+    def sync():
+        runs.append(len(runs))
+        (a / "other").write_text(str(runs[-1]))
+        done = a.sync(check=False)
+        assert (world.mount / "other").read_text() == str(runs[-1])
+        assert "log" in a.rows() and (world.mount / "log").exists()
+        assert done.returncode == (1 if done.stderr else 0)
+        return "log: it is being written" in done.stderr
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        clusters.wait_until("it to be met while it is written", sync, 60)
+    finally:
+        over.set()
+        writer.join()
+    a.sync()
+    assert (world.mount / "log").stat().st_size == (a / "log").stat().st_size
+
+
 def test_the_server_wins(world):
     a, b = world("a"), world("b")
     (a / "f").write_text("one")
