@@ -1,4 +1,5 @@
-/* What was written and can't be kept: who is told, what is seen of it, and what it does not take along. */
+/* What was written and can't be kept: who is told, what is seen of it, and what it does not take along. And what others
+ * have written that can't be asked about now. */
 #include "file_fixture.h"
 
 #define SMALL ((size_t)100 * KIB)
@@ -167,6 +168,37 @@ static void a_truncation_that_fails_tells_what_it_has_dropped(void **state)
     fixture_end(f);
 }
 
+/* Mapped pages are dropped by who hears of the change: by nobody else, when that can't be asked about in time. */
+static void a_change_that_cannot_be_asked_about_is_not_forgotten(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_start();
+    const int64_t soft_ns = 300 * NS_PER_MS;
+    struct mount soft = {.meta = cluster_connect(&f->cluster, soft_ns)};
+    struct file_options options = {.on_stale = mount_on_stale, .context = &soft};
+    soft.blocks = block_client_new(soft.meta, soft_ns);
+    soft.files = open_files_new(soft.meta, soft.blocks, &options);
+    struct open_file *writer = create_it(&f->b, "mapped"), *h = open_it(&soft, open_file_ino(writer), O_RDONLY);
+    write_it(writer, 0, "new", 3);
+    assert_int_equal(file_fsync(writer, NULL), ERR_OK);
+    atomic_store(&f->cluster.meta_silent, 1);
+    unsigned dropped = atomic_load(&f->cluster.dropped);
+    file_notice(soft.files, &(struct meta_notice){META_NOTICE_CHANGED, open_file_ino(writer)});
+    AWAIT(atomic_load(&f->cluster.dropped) > dropped);
+    struct meta_query query = {.op = META_QUERY_STATFS};
+    struct meta_query_reply reply;
+    struct arena arena = {0};
+    assert_int_equal(meta_client_query(soft.meta, &query, NULL, &arena, &reply), ERR_TIMEOUT); /* ends after theirs */
+    assert_int_equal(atomic_load(&soft.stale), 0);
+    atomic_store(&f->cluster.meta_silent, 0);
+    AWAIT(atomic_load(&soft.stale) > 0);
+    arena_free(&arena);
+    file_close(h);
+    file_close(writer);
+    mount_close(&soft);
+    fixture_end(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +206,7 @@ int main(void)
         cmocka_unit_test(pages_with_lost_bytes_go),
         cmocka_unit_test(what_is_written_in_the_next_session_is_kept),
         cmocka_unit_test(a_truncation_that_fails_tells_what_it_has_dropped),
+        cmocka_unit_test(a_change_that_cannot_be_asked_about_is_not_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
