@@ -52,6 +52,19 @@ int kv_fail(struct admin *a, enum err e, struct slice key, const struct kv_chang
                         "%s: keys have up to %u bytes, values up to %u, and so have all of one change together", text,
                         LIMIT_KV_KEY_BYTES, LIMIT_KV_VALUE_BYTES),
             &why);
+    case ERR_NOT_DONE:
+        (void)admin_fail(a,
+                         err_explain(&why, e,
+                                     "%s: it was not done, and won't be: no majority of the nodes could be asked in "
+                                     "time",
+                                     text),
+                         &why);
+        return EXIT_NOT_NOW;
+    case ERR_TIMEOUT:
+        if (changed)
+            (void)err_explain(&why, e, "%s: no answer in time: whether it was done is not known, and it may still be",
+                              text);
+        return admin_fail(a, e, &why);
     default:
         return admin_fail(a, e, &why);
     }
@@ -185,7 +198,8 @@ static int run_command(struct admin *a, const struct kv_command *command, struct
                                           .export_name = META_EXPORT_DEFAULT,
                                           .client_name = "surfctl kv",
                                           .open_timeout_ns = a->timeout_ns,
-                                          .soft_timeout_ns = a->timeout_ns};
+                                          .soft_timeout_ns = a->timeout_ns,
+                                          .tells_not_done = true};
     struct meta_client *client;
     struct meta_attr root;
     struct err_text why = {""};

@@ -88,7 +88,7 @@ static int put_fast(struct admin *a, struct meta_client *c, const struct meta_kv
     if (e == ERR_INVAL)
         return admin_usage(a, "keys have 1 to %u bytes, and each may be there once", LIMIT_KV_KEY_BYTES);
     if (e != ERR_OK)
-        return kv_fail(a, e, puts[0].key, NULL);
+        return kv_fail(a, e, puts[0].key, &(struct kv_changed){.version = 0});
     return a->json ? admin_print_json(json_pack("{s:b}", "early", early))
                    : admin_done(a, early ? "durable, ahead of its order" : "done in the ordinary way");
 }

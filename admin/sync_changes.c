@@ -16,7 +16,8 @@
 
 #define TRY_NS (2 * NS_PER_S) /* the leader answers within half a second, if only that there is nothing */
 #define RETRY_NS (200 * NS_PER_MS)
-#define SETTLE_MS 100 /* one change is often followed by others */
+#define SETTLE_MS 100          /* one change is often followed by others, */
+#define SETTLE_MAX_NS NS_PER_S /* but some follow for ever */
 #define WATCHED (IN_CREATE | IN_ATTRIB | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF)
 
 struct sync_changes {
@@ -93,8 +94,11 @@ static bool changed_here(struct sync_changes *w, int timeout_ms)
     bool changed = false;
     if (poll(&p, 1, timeout_ms) <= 0)
         return false;
+    int64_t until_ns = clock_boot_ns() + SETTLE_MAX_NS;
     while (drain(w)) {
         changed = true;
+        if (clock_boot_ns() >= until_ns)
+            break;
         (void)poll(&p, 1, SETTLE_MS);
     }
     return changed;

@@ -59,6 +59,12 @@ static bool is_member(const struct survey_node *n)
     return n->reachable && (n->state.roles & WIRE_NODE_META);
 }
 
+/* Some others have been told already: it can't be said any more that nothing was done. */
+static enum err after_some(enum err e)
+{
+    return e == ERR_OK ? e : ERR_TIMEOUT;
+}
+
 /* It and all others ignore each other. */
 static enum err isolate(const struct asker *a, const struct survey *s, const struct survey_node *one,
                         struct err_text *why)
@@ -72,7 +78,7 @@ static enum err isolate(const struct asker *a, const struct survey *s, const str
         TRY(ignore(a, one, others, count, why));
     for (unsigned i = 0; i < s->count; i++)
         if (&s->nodes[i] != one && is_member(&s->nodes[i]))
-            TRY(ignore(a, &s->nodes[i], &one->id, 1, why));
+            TRY(after_some(ignore(a, &s->nodes[i], &one->id, 1, why)));
     return ERR_OK;
 }
 
@@ -151,11 +157,28 @@ static bool groups_meet(const struct group *a, const struct group *b)
     return false;
 }
 
+/* Before anything is changed: those who are to be told are there to be told. */
+static enum err check_group(const struct survey *s, const struct group *told, struct err_text *why)
+{
+    for (unsigned i = 0; i < told->count; i++) {
+        const struct survey_node *n = survey_find(s, told->ids[i], why);
+        if (!n)
+            return ERR_NO_NODE;
+        if (!n->reachable)
+            return err_explain(why, ERR_UNREACHABLE, "node %u: %.300s", n->id, n->why.text);
+        if (!is_member(n))
+            return err_explain(why, ERR_INVAL, "node %u has no metastore, and sends no raft messages", n->id);
+    }
+    return ERR_OK;
+}
+
 static enum err ignore_group(const struct asker *a, const struct survey *s, const struct group *who,
                              const struct group *whom, struct err_text *why)
 {
-    for (unsigned i = 0; i < who->count; i++)
-        TRY(ignore(a, survey_find(s, who->ids[i], why), whom->ids, whom->count, why));
+    for (unsigned i = 0; i < who->count; i++) {
+        enum err e = ignore(a, survey_find(s, who->ids[i], why), whom->ids, whom->count, why);
+        TRY(i == 0 ? e : after_some(e));
+    }
     return ERR_OK;
 }
 
@@ -180,9 +203,14 @@ void http_partition_run(struct http_request *r)
         http_answer_text(r, MHD_HTTP_BAD_REQUEST, "Two groups of different nodes are needed: %s", why.text);
         return;
     }
-    enum err e = ignore_group(&asker, s, &second, &first, &why);
-    if (e == ERR_OK && !json_is_true(json_object_get(o, "one_way")))
-        e = ignore_group(&asker, s, &first, &second, &why);
+    bool one_way = json_is_true(json_object_get(o, "one_way"));
+    enum err e = check_group(s, &second, &why);
+    if (e == ERR_OK && !one_way)
+        e = check_group(s, &first, &why);
+    if (e == ERR_OK)
+        e = ignore_group(&asker, s, &second, &first, &why);
+    if (e == ERR_OK && !one_way)
+        e = after_some(ignore_group(&asker, s, &first, &second, &why));
     if (e == ERR_OK)
         http_answer_empty(r, MHD_HTTP_NO_CONTENT);
     else

@@ -17,6 +17,8 @@
 
 #define SYNC_INDEX_NAME "index.txt"
 #define SYNC_OWN_PREFIX ".surfsync" /* names that begin so are this program's, here and on the server */
+#define SYNC_LINK_PREFIX SYNC_OWN_PREFIX "-link-"
+#define SYNC_LINK_DIGITS 16 /* of hex, behind the prefix of a link in the making */
 #define SYNC_PATH_BYTES 4095u
 #define SYNC_INDEX_BYTES (1024u * MIB)
 #define SYNC_FILE_BLOCKS (1u << 20) /* of one file: more need larger blocks */

@@ -77,7 +77,7 @@ enum err sync_link_make(int base, struct slice path, struct slice target, const 
     text[target.size] = 0;
     sync_local_last_part(path, name);
     random_bytes(&nonce, sizeof nonce);
-    snprintf(temporary, sizeof temporary, SYNC_OWN_PREFIX "-link-%016llx", (unsigned long long)nonce);
+    snprintf(temporary, sizeof temporary, SYNC_LINK_PREFIX "%0*llx", SYNC_LINK_DIGITS, (unsigned long long)nonce);
     if (symlinkat(text, directory, temporary) != 0)
         return err_from_errno(errno);
     e = sync_local_take_name(directory, temporary, name, was);

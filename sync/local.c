@@ -133,6 +133,13 @@ bool sync_temporary_is_name(const char *name)
     return sscanf(name, SYNC_OWN_PREFIX "-%9d-%9d%n", &process, &serial, &end) == 2 && name[end] == 0;
 }
 
+bool sync_temporary_is_link_name(const char *name)
+{
+    const size_t prefix = strlen(SYNC_LINK_PREFIX), digits = SYNC_LINK_DIGITS;
+    return strncmp(name, SYNC_LINK_PREFIX, prefix) == 0 && strlen(name) == prefix + digits &&
+           strspn(name + prefix, "0123456789abcdef") == digits;
+}
+
 void sync_temporary_drop(struct sync_temporary *t)
 {
     if (t->fd < 0)

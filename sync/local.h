@@ -27,8 +27,9 @@ enum err sync_temporary_begin(int base, struct slice path, struct sync_temporary
  * stays as it is. In every case it has ended. */
 enum err sync_temporary_commit(struct sync_temporary *t, uint32_t mode, const struct sync_identity *was) MUST_USE;
 void sync_temporary_drop(struct sync_temporary *t); /* may have ended */
-/* Whether files in the making have such names. */
+/* Whether files in the making have such names; links (link.h). */
 bool sync_temporary_is_name(const char *name);
+bool sync_temporary_is_link_name(const char *name);
 /* The time of modification that it is to have. */
 enum err sync_temporary_set_mtime(struct sync_temporary *t, int64_t mtime_ns) MUST_USE;
 /* Of one that is there, if it is what it was: else AGAIN. */

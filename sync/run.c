@@ -228,6 +228,8 @@ static enum err download(struct run *r, struct sync_step *s, struct sync_row *ro
 {
     struct sync_got got;
     TRY(sync_export_get(&r->export, r->o->base, s, &got));
+    if (s->local && sync_hashes_equal(s->local->hashes, s->local->hash_count, got.hashes, got.hash_count))
+        s->discards = false; /* the same was done on both sides, or by a run that was ended before it could note it */
     s->version = got.version;
     r->inos[s - r->steps] = got.ino;
     *row =
@@ -238,10 +240,10 @@ static enum err download(struct run *r, struct sync_step *s, struct sync_row *ro
 /* Somebody else was faster: the server's file is the one that counts. */
 static enum err adopt(struct run *r, struct sync_step *s, struct sync_row *row)
 {
+    s->discards = s->local != NULL;
     enum err e = download(r, s, row);
     if (e != ERR_OK)
         return e == ERR_NOENT ? ERR_VERSION : e;
-    s->discards = s->local != NULL;
     s->action = SYNC_DOWNLOAD;
     return ERR_OK;
 }

@@ -178,7 +178,8 @@ static void add_found(struct scanning *w, const struct sync_local *local)
     w->found[w->count++] = *local;
 }
 
-/* What can't be read or named fails the whole: it must not count as deleted. */
+/* What can't be read or named fails the whole: it must not count as deleted. One that is always written, as logs are,
+ * is left as it is on both sides. */
 static enum err scan_file(struct scanning *w, struct slice path, const struct stat *st, struct err_text *why)
 {
     struct sync_local local = {.path = path, .is_ours = st->st_uid == geteuid() || geteuid() == 0};
@@ -190,9 +191,13 @@ static enum err scan_file(struct scanning *w, struct slice path, const struct st
     if (e == ERR_FBIG)
         return err_explain(why, e, "%.*s: more than %u blocks of %u bytes", (int)MIN(path.size, (size_t)120),
                            (const char *)path.data, SYNC_FILE_BLOCKS, w->s->block_bytes);
+    if (e == ERR_AGAIN) {
+        leave_out(w, path, e, "it is being written");
+        return ERR_OK;
+    }
     if (e != ERR_OK)
         return err_explain(why, e, "%.*s: %s", (int)MIN(path.size, (size_t)180), (const char *)path.data,
-                           e == ERR_AGAIN ? "it is being written" : err_message(e));
+                           err_message(e));
     add_found(w, &local);
     return ERR_OK;
 }
@@ -252,7 +257,8 @@ static enum err scan_entry(struct scanning *w, int directory, struct slice paren
         return errno == ENOENT ? ERR_OK : err_explain(why, err_from_errno(errno), "%s: %s", name, strerror(errno));
     if (strncmp(name, SYNC_OWN_PREFIX, strlen(SYNC_OWN_PREFIX)) == 0) {
         /* Left behind by a run that was killed: only one works here at a time. */
-        bool is_left = (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) && sync_temporary_is_name(name);
+        bool is_left = (S_ISREG(st.st_mode) && sync_temporary_is_name(name)) ||
+                       (S_ISLNK(st.st_mode) && sync_temporary_is_link_name(name));
         if (is_left && !w->s->looks_only)
             (void)unlinkat(directory, name, 0);
         if (!is_left && strcmp(name, SYNC_OWN_PREFIX) != 0)

@@ -368,6 +368,7 @@ static void forget_committing(struct file_inode *i)
 static void take_committing(struct file_inode *i)
 {
     CHECK(dirty_empty(&i->committing) && list_empty(&i->full_committing));
+    i->session_committing = i->session;
     i->kill_committing = i->kill_set_id;
     i->kill_set_id = false;
     i->committing.bytes = i->dirty.bytes;
@@ -381,6 +382,7 @@ static void take_committing(struct file_inode *i)
 static void put_back(struct file_inode *i)
 {
     uint64_t before = i->dirty.bytes + i->committing.bytes;
+    i->session = i->session_committing;
     i->kill_set_id = i->kill_set_id || i->kill_committing;
     i->kill_committing = false;
     /* A range of the taken set is older than a chunk that was filled since: what that covers must not come back. */
@@ -406,23 +408,31 @@ static void put_back(struct file_inode *i)
         list_push_back(&i->full, n);
 }
 
-enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
+/* Until no worker has one of these in hand any more; what none has begun is taken back. */
+static enum err await_workers(struct file_inode *i, const struct list *chunks, struct rpc_cancel *cancel)
 {
-    CHECK(i->turn_taken);
-    /* Workers may have some of it in their hands. */
-    while (i->puts > 0) {
-        list_for_each (n, &i->full) {
+    for (;;) {
+        bool in_hand = false;
+        list_for_each (n, chunks) {
             struct full_chunk *f = container_of(n, struct full_chunk, node);
-            if (f->queued && work_take_back(i->files, f)) {
+            if (!f->done && work_take_back(i->files, f)) {
                 f->queued = false;
                 f->done = true;
                 f->result = ERR_CANCELLED; /* a commit that comes instead puts it then */
                 i->puts--;
             }
+            in_hand = in_hand || !f->done;
         }
-        if (i->puts > 0)
-            TRY(inode_wait(i, cancel));
+        if (!in_hand)
+            return ERR_OK;
+        TRY(inode_wait(i, cancel));
     }
+}
+
+enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    CHECK(i->turn_taken);
+    TRY(await_workers(i, &i->full, cancel));
     if (i->staged)
         inode_drop_staged(i);
     take_committing(i);
@@ -459,7 +469,7 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
     take_committing(i);
     uint64_t before = i->attr.version;
     struct sending s = {.cancel = cancel,
-                        .session = i->session,
+                        .session = i->session_committing,
                         .mtime_ns = i->mtime_ns,
                         .kill_set_id = i->kill_committing,
                         .version = before};
@@ -480,6 +490,8 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
         block_cache_insert(i->files->cache, p.blocks[n]);
 
     pthread_mutex_lock(&i->lock);
+    if (is_final(e) && await_workers(i, &i->full_committing, cancel) != ERR_OK)
+        e = ERR_CANCELLED; /* it is tried again as a whole */
     if (e == ERR_OK) {
         forget_committing(i);
         inode_take_changes(i, &s.attr, s.commands, p.extents, p.count);
@@ -487,7 +499,7 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
         inode_note_error(i, e);
         forget_committing(i);
         layout_forget(&i->layout);
-        i->size = MAX(i->attr.size, dirty_end(&i->dirty));
+        i->size = inode_size_now(i);
     } else {
         put_back(i);
         layout_forget(&i->layout);
@@ -498,6 +510,8 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
     if (e == ERR_OK) {
         atomic_fetch_add(&i->files->commits, 1);
         inode_own_change(i, before, s.commands, s.attr.version);
+    } else if (is_final(e)) {
+        inode_pages_are_wrong(i);
     }
     return is_final(e) && e != ERR_NOSPC && e != ERR_FBIG ? ERR_IO : e;
 }

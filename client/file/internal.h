@@ -60,7 +60,8 @@ struct file_inode {
     bool turn_taken;               /* a commit or truncation is under way */
     struct block_tracker *tracker; /* made at the first full chunk; NULL before */
     int64_t dirty_since_ns;        /* 0: nothing is dirty */
-    uint64_t session;              /* in which the oldest of it was written, and is to be committed */
+    uint64_t session;              /* in which the oldest of dirty and full was written, and is to be committed */
+    uint64_t session_committing;   /* the same of what is being committed */
     /* Something in there was written by someone who must not leave a program set-user-ID: in what is dirty and full,
      * and in what is being committed. */
     bool kill_set_id, kill_committing;
@@ -189,6 +190,9 @@ void inode_take_attr(struct file_inode *i, const struct meta_attr *attr); /* a n
 /* After so many changes of this mount, the last of which took the file to `version`: the kernel's pages are right if
  * they were of `before` and nobody else has changed it since; otherwise on_stale. Without locks held. */
 void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, uint64_t version);
+
+/* What was written is lost, and the kernel has it in its pages: they go. Without locks held. */
+void inode_pages_are_wrong(struct file_inode *i);
 
 /* What the kernel's pages were of; false: not known. From now on they are of `version`. */
 bool exchange_kernel_version(struct open_files *t, uint64_t ino, uint64_t version, uint64_t *ret_old);

@@ -445,7 +445,8 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
         pthread_mutex_unlock(&i->lock);
         return e;
     }
-    if (setattr->setattr.size == 0) {
+    bool drops = setattr->setattr.size == 0 && inode_is_dirty(i);
+    if (drops) {
         e = inode_drop_dirty(i, cancel);
         if (e != ERR_OK) {
             inode_end_turn(i);
@@ -464,12 +465,18 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
             layout_learn(&i->layout, 0, UINT64_MAX, NULL, 0);
     } else {
         layout_forget(&i->layout);
-        i->size = MAX(i->attr.size, dirty_end(&i->dirty));
+        i->size = inode_size_now(i);
     }
+    /* It will be empty by no command that is still under way: then what was dropped is missed. */
+    bool lost = drops && !done && e != ERR_CANCELLED && e != ERR_TIMEOUT;
+    if (lost)
+        inode_note_error(i, e != ERR_OK ? e : ret->status);
     inode_end_turn(i);
     pthread_mutex_unlock(&i->lock);
     if (done)
         inode_own_change(i, before, 1, ret->attr.version);
+    else if (lost)
+        inode_pages_are_wrong(i);
     return e;
 }
 

@@ -58,6 +58,16 @@ void inode_own_change(struct file_inode *i, uint64_t before, unsigned changes, u
         t->options.on_stale(t->options.context, i->ino);
 }
 
+void inode_pages_are_wrong(struct file_inode *i)
+{
+    struct open_files *t = i->files;
+    pthread_mutex_lock(&t->lock);
+    map_u64_remove(&t->kernel_versions, i->ino);
+    pthread_mutex_unlock(&t->lock);
+    if (t->options.on_stale)
+        t->options.on_stale(t->options.context, i->ino);
+}
+
 uint64_t inode_size_now(const struct file_inode *i)
 {
     uint64_t size = MAX(i->attr.size + i->staged_size, MAX(dirty_end(&i->dirty), dirty_end(&i->committing)));

@@ -116,6 +116,22 @@ static size_t all_active(struct open_files *t, struct file_inode ***ret)
     return count;
 }
 
+/* Another mount has changed it. False: the metastore could not be asked in time, and is asked again. */
+static bool refresh_open(struct file_inode *i)
+{
+    struct open_files *t = i->files;
+    enum err e = inode_refresh(i, t->stop);
+    /* What the kernel has mapped is of before, unless only attributes have changed. */
+    if (e == ERR_OK && t->options.on_stale && !inode_pages_are_current(i))
+        t->options.on_stale(t->options.context, i->ino);
+    if (e != ERR_TIMEOUT)
+        return true;
+    pthread_mutex_lock(&i->lock);
+    i->refresh = true;
+    pthread_mutex_unlock(&i->lock);
+    return false;
+}
+
 /* Commits what is old enough, or was left behind by its last handle. True when something is still dirty. */
 static bool flush_round(struct open_files *t)
 {
@@ -144,11 +160,7 @@ static bool flush_round(struct open_files *t)
         any = any || dirty;
         if (dirty && eager && !due && !waits)
             flush_soon(t);
-        if (refresh) {
-            /* What the kernel has mapped is of before, unless only attributes have changed. */
-            if (inode_refresh(i, t->stop) == ERR_OK && t->options.on_stale && !inode_pages_are_current(i))
-                t->options.on_stale(t->options.context, i->ino);
-        }
+        any = (refresh && !refresh_open(i)) || any;
         if (due && inode_commit(i, t->stop) != ERR_OK)
             any = true; /* the error is kept for the handles, or it is tried again */
         inode_leave(i);

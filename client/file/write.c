@@ -44,17 +44,17 @@ static enum err write_piece(struct file_inode *i, uint64_t offset, const uint8_t
         return e;
     }
     uint64_t before = i->dirty.bytes;
-    bool was_clean = i->dirty_since_ns == 0;
+    bool was_clean = i->dirty_since_ns == 0, first = dirty_empty(&i->dirty) && list_empty(&i->full);
     struct dirty_chunk *c = dirty_write(&i->dirty, offset, from, size);
     atomic_fetch_add(&i->files->dirty_bytes, i->dirty.bytes - before);
     i->size = MAX(i->size, offset + size);
     i->mtime_ns = clock_wall_ns();
     i->kill_set_id = i->kill_set_id || kill_set_id;
     bool eager = clock_boot_ns() < i->eager_until_ns;
-    if (was_clean) {
+    if (was_clean)
         i->dirty_since_ns = clock_boot_ns();
+    if (first) /* what is being committed has a session of its own, which may be over */
         i->session = meta_client_last_session(i->files->meta);
-    }
     bool full = dirty_chunk_is_full(c);
     if (full)
         make_full(i, c);

@@ -32,7 +32,7 @@ enum err locks_test(struct locks *l, uint64_t ino, const struct meta_lock *lock,
 enum err locks_set(struct locks *l, struct open_file *h, const struct meta_lock *lock, bool wait,
                    struct rpc_cancel *cancel) MUST_USE;
 /* A process has closed a descriptor of the file: its fcntl locks go, whichever descriptors it took them through. What
- * it wrote has been flushed. CANCELLED: they go in the background. */
+ * it wrote has been flushed. CANCELLED, TIMEOUT: they go in the background, when what was written is committed. */
 enum err locks_close(struct locks *l, struct open_file *h, uint64_t owner, struct rpc_cancel *cancel) MUST_USE;
 /* The handle is about to be closed: what was taken through it, and is still held, goes with it. In the background. */
 void locks_release(struct locks *l, struct open_file *h);

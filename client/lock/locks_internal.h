@@ -80,7 +80,8 @@ void lock_work_stop(struct locks *l);
 void lock_jobs_free(struct locks *l); /* what is left of them */
 /* Under the lock: queues a copy. */
 struct lock_job *lock_work_add(struct locks *l, const struct lock_job *job);
-/* Gives up the lock's range, and commits what was written before. Not under the lock. *ret_held: what the owner has
- * left. */
+/* Gives up the lock's range when what was written before is committed, or lost. Not under the lock. *ret_held: what the
+ * owner has left. CANCELLED, TIMEOUT: it may still have it all; with l->stop as `cancel` it goes on until it is done.
+ */
 enum err lock_give_up(struct locks *l, const struct lock_owner *o, const struct meta_lock *lock, uint64_t session,
                       struct rpc_cancel *cancel, unsigned *ret_held) MUST_USE;

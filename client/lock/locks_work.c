@@ -25,8 +25,12 @@ enum err lock_give_up(struct locks *l, const struct lock_owner *o, const struct 
         .op = META_LOCK, .session = session, .lock = {.ino = o->ino, .lock = *lock, .wait = false}};
     struct meta_reply reply;
     command.lock.lock.type = META_LOCK_UNLOCK;
-    enum err e = file_commit_ino(l->files, o->ino, cancel);
-    if (e == ERR_CANCELLED)
+    enum err e;
+    do
+        e = file_commit_ino(l->files, o->ino, cancel);
+    while (e == ERR_TIMEOUT && cancel == l->stop);
+    /* It may still be committed: others who had the lock before that would have written under it in vain. */
+    if (e == ERR_CANCELLED || e == ERR_TIMEOUT)
         return e;
     if (e != ERR_OK) /* it is kept for the handles that are open */
         log_debug("inode %llu is unlocked with data that could not be committed", (unsigned long long)o->ino);

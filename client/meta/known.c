@@ -402,7 +402,7 @@ enum known_name known_xattr(struct known *k, uint64_t ino, struct slice name, st
     bool there = false, found = false;
     pthread_mutex_lock(&k->lock);
     const struct known_inode *i = find(k, ino);
-    if (i && is_believed(k, i, clock_boot_ns()))
+    if (i && is_believed(k, i, clock_boot_ns()) && !map_u64_get(&k->changing, ino))
         found = (i->has_attr && i->attr.xattrs == 0) || known_xattrs_get(&i->xattrs, name, arena, ret, &there);
     k->hits += found;
     k->misses += !found;

@@ -1,7 +1,6 @@
 /* Unconditional puts of keys that are done when enough voters have them in their durability logs: one round trip. */
 #include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "client/meta/meta_client_internal.h"
@@ -127,11 +126,9 @@ void meta_client_put_prepare(struct meta_client *c, int64_t timeout_ns)
 {
     int64_t give_up_ns = clock_boot_ns() + timeout_ns;
     pthread_mutex_lock(&c->lock);
-    if (!c->reach_running && !c->stopping) {
-        CHECK(pthread_create(&c->reach_thread, NULL, reach_all, c) == 0);
-        c->reach_running = true;
-    }
-    while (c->reach_rounds == 0 && clock_boot_ns() < give_up_ns)
+    if (!c->reach_running && !c->stopping)
+        c->reach_running = pthread_create(&c->reach_thread, NULL, reach_all, c) == 0; /* else puts are ordinary ones */
+    while (c->reach_running && c->reach_rounds == 0 && clock_boot_ns() < give_up_ns)
         moment_wait_for(&c->changed, &c->lock, give_up_ns - clock_boot_ns());
     pthread_mutex_unlock(&c->lock);
 }

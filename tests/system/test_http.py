@@ -402,6 +402,23 @@ def test_partitions_that_make_no_sense(web, body):
     assert web.change(1, "/admin/partition", body).status == 400
 
 
+def test_a_partition_with_a_node_that_is_gone_changes_nothing(web):
+    leader = web.cluster.wait_leader()
+    other, gone = (n for n in (1, 2, 3) if n != leader)
+    web.cluster.nodes[gone].kill()
+    try:
+        for groups in ([[leader], [other, gone]], [[other, gone], [leader]]):
+            answer = web.change(leader, "/admin/partition", json.dumps({"groups": groups}))
+            assert answer.status == 503 and "was not done, and won't be" in answer.text
+            for n in (leader, other):
+                assert web.cluster.state(n)["unreachable"] == []
+            assert f"node {gone}: " in answer.text
+    finally:
+        web.change(leader, "/admin/heal")
+        web.start(gone)
+    clusters.wait_until("all to follow", lambda: all(web.status(n)["has_quorum"] == "True" for n in (1, 2, 3)))
+
+
 def test_pages_of_others_may_not(web):
     host = f"127.0.0.1:{web.ports[1]}"
 

@@ -187,6 +187,28 @@ def test_expiry(shared):
     assert [e["key"] for e in json.loads(kv(shared, "list", "e/", "--json").stdout)] == ["e/k", "e/kept"]
 
 
+@pytest.mark.parametrize("election, text", [("auto", "it was not done, and won't be"), ("manual", "whether it was done is not known")])
+def test_what_is_said_of_a_change_that_gets_no_answer(make_cluster, election, text):
+    """Whoever repeats an append must know whether the first one can't have been done: a leader that has lost its followers has it in its log
+    for as long as it takes itself for the leader, which is for ever where there are no timers."""
+    c = make_cluster(3, ("--election", election))
+    if election == "manual":
+        c.surfctl("leader", 1)
+        c.unsound = "nobody tells those that were killed what they missed"
+    c.wait_formed()
+    leader = c.wait_leader()
+    append = subprocess.Popen([str(clusters.BIN / "surfctl"), "-m", c.nodes[leader].address, "-t", "4", "kv", "append", "k", "-"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=c.env)
+    clusters.wait_until("its session", lambda: any(s["client"] == "surfctl kv" for s in c.status()["sessions"]))
+    for n in c.nodes:
+        if n != leader:
+            c.nodes[n].kill()
+    if election == "auto":
+        clusters.wait_until("it to step down", lambda: c.state(leader)["state"] != "LEADER")
+    out, err = append.communicate(b"element", timeout=60 * clusters.PATIENCE)
+    assert (append.returncode, out) == (2, b"") and text in err.decode(), err
+
+
 def test_expired_on_every_leader(make_cluster):
     cluster = make_cluster(3)
     cluster.wait_formed()

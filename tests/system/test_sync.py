@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -159,6 +160,53 @@ def test_s0_19_made_again_after_it_was_deleted(world):
 
 
 # ---- conflicts
+
+def test_what_is_the_same_on_both_sides_is_no_conflict(world):
+    a, b = world("a"), world("b")
+    for client in (a, b):
+        (client / "same").write_text("made by both")
+    (a / "other").write_text("of a")
+    (b / "other").write_text("of b")
+    (a / "empty").touch()
+    a.sync()
+    report = b.report()
+    assert {x["path"]: x["discards_local_edit"] for x in report["actions"]} == {"same": False, "other": True, "empty": False}
+    assert report["counts"]["discarded"] == 1
+    (a / "index.txt").unlink()  # as after a run that was killed before it could write it
+    report = a.report()
+    assert report["counts"]["discarded"] == 0
+    assert a.rows() == b.rows() and a.tree() == b.tree()
+
+
+def test_a_file_that_is_always_written_keeps_nothing_else(world):
+    a, over, runs = world("a", 1 << 20), threading.Event(), []
+    (a / "log").write_bytes(bytes(64 << 20))
+    a.sync()
+
+    def write():
+        with open(a / "log", "ab", buffering=0) as f:
+            while not over.is_set():
+                f.write(b"x")
+
+    def sync():
+        runs.append(len(runs))
+        (a / "other").write_text(str(runs[-1]))
+        done = a.sync(check=False)
+        assert (world.mount / "other").read_text() == str(runs[-1])
+        assert "log" in a.rows() and (world.mount / "log").exists()
+        assert done.returncode == (1 if done.stderr else 0)
+        return "log: it is being written" in done.stderr
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        clusters.wait_until("it to be met while it is written", sync, 60)
+    finally:
+        over.set()
+        writer.join()
+    a.sync()
+    assert (world.mount / "log").stat().st_size == (a / "log").stat().st_size
+
 
 def test_the_server_wins(world):
     a, b = world("a"), world("b")
@@ -597,6 +645,33 @@ def test_watch(world):
         results = [process.communicate(timeout=30 * clusters.PATIENCE) for process in watching]
     assert [process.returncode for process in watching] == [0, 0], results
     assert a.tree() == b.tree() == {"third": b"3"}
+
+
+def test_watch_beside_who_never_stops_writing(world, tmp_path):
+    a = world("a")
+    (a / "first").write_text("1")
+    process, over = a.start("--watch"), threading.Event()
+
+    def write():
+        n = 0
+        while not over.wait(0.02):
+            n += 1
+            (tmp_path / "aside").write_text(str(n))
+            os.rename(tmp_path / "aside", a / "busy")
+
+    writer = threading.Thread(target=write)
+    try:
+        clusters.wait_until("the first file", lambda: (world.mount / "first").exists())
+        writer.start()
+        (a / "quiet").write_text("2")
+        clusters.wait_until("the second", lambda: (world.mount / "quiet").exists())
+    finally:
+        over.set()
+        if writer.ident:
+            writer.join()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30 * clusters.PATIENCE)
+    assert process.returncode == 0, out + err
 
 
 # ---- failures of the cluster; these have clusters of their own

@@ -251,12 +251,14 @@ static void on_block_request(void *context, struct rpc_request *request)
         pthread_cond_wait(&s->changed, &s->lock);
     int fault = atomic_load(&s->fault);
     bool writes = request->method == METHOD_BLOCK_PUT || request->method == METHOD_BLOCK_SYNC;
-    if (fault == SERVER_SILENT)
+    if (fault == SERVER_SILENT) {
         rpc_release(request);
-    else if (fault == SERVER_REFUSES || (fault == SERVER_FULL && writes))
+    } else if (fault == SERVER_REFUSES || (fault == SERVER_FULL && writes)) {
+        atomic_fetch_add(&s->refused, 1);
         rpc_reply(request, fault == SERVER_FULL ? ERR_NOSPC : ERR_CRASHED, SLICE(NULL, 0), NULL);
-    else
+    } else {
         serve(s, request);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -406,6 +408,13 @@ void cluster_raise_epoch(struct cluster *c, unsigned times)
         meta_collection(c->meta, &now);
         apply(c, &(struct meta_command){.op = META_EPOCH, .epoch.after = now.epoch});
     }
+    pthread_mutex_unlock(&c->meta_lock);
+}
+
+void cluster_end_session(struct cluster *c, uint64_t session)
+{
+    pthread_mutex_lock(&c->meta_lock);
+    apply(c, &(struct meta_command){.op = META_SESSION_END, .session_end.session = session});
     pthread_mutex_unlock(&c->meta_lock);
 }
 

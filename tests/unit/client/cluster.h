@@ -39,7 +39,7 @@ struct fake_server {
     uint32_t id;
     _Atomic int fault;
     atomic_int get_delay_ms, sync_delay_ms, put_delay_ms;
-    atomic_uint puts, gets, syncs, durable_puts, put_blocks;
+    atomic_uint puts, gets, syncs, durable_puts, put_blocks, refused;
     pthread_mutex_t lock; /* protects all below */
     pthread_cond_t changed;
     uint64_t boot_id;
@@ -69,6 +69,8 @@ void cluster_misplace(struct cluster *c, unsigned i, unsigned instead);
 struct meta_client *cluster_connect(struct cluster *c, int64_t soft_timeout_ns);
 /* So many epochs of collection later. Nobody is told but by answers. */
 void cluster_raise_epoch(struct cluster *c, unsigned times);
+/* As if it had expired. Whose it was hears of it by an answer. */
+void cluster_end_session(struct cluster *c, uint64_t session);
 /* A file in the root directory. */
 uint64_t cluster_create(struct meta_client *m, const char *name, struct meta_attr *ret);
 

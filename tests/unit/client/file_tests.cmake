@@ -6,6 +6,8 @@ surf_test(client_file_dirty_test SOURCES file_dirty_test.c USES surf_client surf
 surf_test(client_file_layout_test SOURCES file_layout_test.c USES surf_client surf_base LABELS unit)
 surf_test(client_file_test SOURCES file_test.c cluster.c USES ${client_cluster_uses} LABELS unit threads)
 target_include_directories(client_file_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+surf_test(client_file_loss_test SOURCES file_loss_test.c cluster.c USES ${client_cluster_uses} LABELS unit threads)
+target_include_directories(client_file_loss_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 surf_test(client_file_append_test SOURCES file_append_test.c cluster.c USES ${client_cluster_uses} LABELS unit threads)
 target_include_directories(client_file_append_test PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 surf_test(client_file_inline_test SOURCES file_inline_test.c cluster.c USES ${client_cluster_uses} LABELS unit threads)

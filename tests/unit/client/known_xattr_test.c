@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "client/meta/known.h"
+
 static void expect(const struct known_xattrs *x, const char *name, const char *value)
 {
     struct arena arena = {0};
@@ -72,11 +75,46 @@ static void there_are_bounds(void **state)
     known_xattrs_clear(&x);
 }
 
+static void forget_one(void *context, uint64_t ino)
+{
+    (void)context, (void)ino;
+}
+
+static void forget_all(void *context)
+{
+    (void)context;
+}
+
+/* Others may have the new value before the one who sets it is answered. */
+static void an_attribute_that_is_being_changed_is_asked_for(void **state)
+{
+    (void)state;
+    struct known_options options = {
+        .inodes_max = 100, .forget_attr = forget_one, .forget_names = forget_all, .detached = forget_all};
+    struct known *k = known_new(&options);
+    struct arena arena = {0};
+    struct slice name = slice_str("user.k"), got;
+    known_attach(k, 7, clock_boot_ns() + 60 * NS_PER_S);
+    struct meta_query query = {.op = META_QUERY_GETXATTR, .ino = 5, .name = name};
+    struct meta_query_reply answer = {.index = 10, .grant = {.attachment = 7}, .xattr = slice_str("old")};
+    known_learn_query(k, &query, &answer);
+    assert_int_equal(known_xattr(k, 5, name, &arena, &got), KNOWN_THERE);
+    assert_true(slice_equal(got, slice_str("old")));
+    struct meta_command command = {.op = META_SETXATTR, .xattr = {.ino = 5, .name = name, .value = slice_str("new")}};
+    known_change_begin(k, &command);
+    assert_int_equal(known_xattr(k, 5, name, &arena, &got), KNOWN_NOT);
+    known_change_end(k, &command);
+    assert_int_equal(known_xattr(k, 5, name, &arena, &got), KNOWN_THERE);
+    known_free(k);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_answers_are_kept_and_replaced),
         cmocka_unit_test(there_are_bounds),
+        cmocka_unit_test(an_attribute_that_is_being_changed_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ struct world {
     struct surf *mounts[2];
 };
 
-static struct world *world_start(void)
+static struct world *world_start_soft(int64_t soft_timeout_ns)
 {
     struct world *w = MEM_NEW(struct world);
     struct rpc_address address;
@@ -21,10 +21,17 @@ static struct world *world_start(void)
                                    .server_count = 1,
                                    .export_name = META_EXPORT_DEFAULT,
                                    .client_name = "test",
-                                   .mount_timeout_ns = 10 * NS_PER_S};
+                                   .mount_timeout_ns = 10 * NS_PER_S,
+                                   .soft_timeout_ns = soft_timeout_ns,
+                                   .no_inline = soft_timeout_ns > 0};
     for (int i = 0; i < 2; i++)
         assert_int_equal(surf_open_export(&options, &w->mounts[i], &why), ERR_OK);
     return w;
+}
+
+static struct world *world_start(void)
+{
+    return world_start_soft(0);
 }
 
 static void world_end(struct world *w)
@@ -251,6 +258,32 @@ static void locks_go_with_their_session(void **state)
     world_end(w);
 }
 
+/* With a soft time-out: what was written under a lock is there before another one has it, however long that takes. */
+static void a_lock_is_kept_until_its_contents_are_there(void **state)
+{
+    (void)state;
+    struct world *w = world_start_soft(300 * NS_PER_MS);
+    struct open_file *a = open_at(w->mounts[0], "f"), *b = open_at(w->mounts[1], "f");
+    struct meta_lock lock_a = whole(META_LOCK_POSIX, META_LOCK_WRITE, 1), lock_b = lock_a;
+    struct meta_lock unlock = whole(META_LOCK_POSIX, META_LOCK_UNLOCK, 1);
+    lock_b.owner = 2;
+    assert_int_equal(locks_set(surf_locks(w->mounts[0]), a, &lock_a, false, NULL), ERR_OK);
+    write_it(a, 0, "old", 3);
+    for (unsigned i = 0; i < 3; i++)
+        server_set(&w->cluster.servers[i], SERVER_REFUSES);
+    assert_int_equal(locks_set(surf_locks(w->mounts[0]), a, &unlock, false, NULL), ERR_TIMEOUT);
+    assert_int_equal(locks_set(surf_locks(w->mounts[1]), b, &lock_b, false, NULL), ERR_WOULD_BLOCK);
+    for (unsigned i = 0; i < 3; i++)
+        server_set(&w->cluster.servers[i], SERVER_WELL);
+    AWAIT(locks_set(surf_locks(w->mounts[1]), b, &lock_b, false, NULL) == ERR_OK);
+    char got[3];
+    assert_int_equal(read_it(b, 0, got, sizeof got), 3);
+    assert_memory_equal(got, "old", 3);
+    close_at(w->mounts[0], a);
+    close_at(w->mounts[1], b);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +292,7 @@ int main(void)
         cmocka_unit_test(an_outcome_that_nobody_waited_for_is_undone),
         cmocka_unit_test(what_was_held_before_stays),
         cmocka_unit_test(locks_go_with_their_session),
+        cmocka_unit_test(a_lock_is_kept_until_its_contents_are_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

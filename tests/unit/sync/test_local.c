@@ -162,18 +162,25 @@ static void scan(struct fixture *f, bool looks_only, unsigned *ret_left_out)
 static void only_own_files_are_tidied_away(void **state)
 {
     struct fixture *f = *state;
-    static const char *const others[] = {".surfsync-notes", ".surfsyncrc", ".surfsync-1-2.txt", ".surfsync-1-"};
+    static const char *const others[] = {".surfsync-notes", ".surfsyncrc", ".surfsync-1-2.txt", ".surfsync-1-",
+                                         ".surfsync-link-0123456789abcdef"};
+    static const char link_left[] = ".surfsync-link-fedcba9876543210", other_link[] = ".surfsync-1-2";
     unsigned left_out;
     struct sync_temporary t;
     write_file(f, "file", "a");
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         write_file(f, others[i], others[i]);
+    assert_int_equal(symlinkat("file", f->base, link_left), 0);
+    assert_int_equal(symlinkat("file", f->base, other_link), 0);
     assert_int_equal(sync_temporary_begin(f->base, slice_str("other"), &t), ERR_OK);
     scan(f, true, &left_out);
     assert_int_equal(faccessat(f->base, t.temporary, F_OK, 0), 0);
-    assert_int_equal(left_out, 4);
+    assert_int_equal(faccessat(f->base, link_left, F_OK, 0), 0);
+    assert_int_equal(left_out, 6);
     scan(f, false, &left_out);
     assert_int_not_equal(faccessat(f->base, t.temporary, F_OK, 0), 0);
+    assert_int_not_equal(faccessat(f->base, link_left, F_OK, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(faccessat(f->base, other_link, F_OK, 0), 0);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         expect_file(f, others[i], others[i]);
     sync_temporary_drop(&t);
