@@ -188,6 +188,8 @@ void node_update_hello(struct node *n);
 enum err node_check_hello(const struct node *n, struct slice hello, struct wire_hello *ret,
                           struct err_text *why) MUST_USE;
 enum err node_on_hello(void *node, struct slice hello, uint64_t *ret_tag, struct err_text *why) MUST_USE;
+/* Members, block servers that report, and administration: clients that take all connections don't keep these out. */
+bool node_is_important(void *node, uint64_t tag);
 void node_on_close(void *node, uint64_t tag);
 void node_send(void *node, const struct replica_message *m);
 void node_receive(struct node *n, struct rpc_request *request);

@@ -227,6 +227,12 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
     return ERR_OK;
 }
 
+bool node_is_important(void *context, uint64_t tag)
+{
+    (void)context;
+    return tag >> 32 == WIRE_ROLE_NODE || tag >> 32 == WIRE_ROLE_ADMIN;
+}
+
 void node_on_close(void *context, uint64_t tag)
 {
     struct node *n = context;

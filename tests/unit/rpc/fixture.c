@@ -116,6 +116,12 @@ static void on_request(void *context, struct rpc_request *r)
     }
 }
 
+static bool is_important(void *context, uint64_t tag)
+{
+    (void)context;
+    return tag == strlen(FIXTURE_IMPORTANT);
+}
+
 static void on_close(void *context, uint64_t tag)
 {
     struct fixture *f = context;
@@ -164,8 +170,12 @@ static void prepare(struct fixture *f, uint16_t port)
     CHECK(uv_loop_init(&f->loop) == 0);
     CHECK(uv_async_init(&f->loop, &f->wake, on_wake) == 0);
     f->wake.data = f;
-    struct rpc_server_callbacks callbacks = {
-        .context = f, .on_hello = on_hello, .on_request = on_request, .on_close = on_close, .on_reply = on_reply};
+    struct rpc_server_callbacks callbacks = {.context = f,
+                                             .on_hello = on_hello,
+                                             .on_request = on_request,
+                                             .is_important = is_important,
+                                             .on_close = on_close,
+                                             .on_reply = on_reply};
     struct err_text why = {""};
     enum err e = rpc_server_listen(&f->loop, "127.0.0.1", port, slice_str("server"), &callbacks, &f->server, &why);
     if (e != ERR_OK)
@@ -206,6 +216,13 @@ void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns)
 {
     prepare(f, 0);
     rpc_server_set_timeouts(f->server, hello_ns, frame_ns);
+    go(f);
+}
+
+void fixture_start_small(struct fixture *f, unsigned connections)
+{
+    prepare(f, 0);
+    rpc_server_set_connections(f->server, connections);
     go(f);
 }
 
