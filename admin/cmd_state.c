@@ -159,7 +159,7 @@ static int run_state(struct admin *a, int argc, char **argv)
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
     json_t *o = a->json ? state_json(&detailed, &detailed.state) : NULL;
-    if (!o)
+    if (!o && !wanted.with_files)
         print_text(a, &detailed, &detailed.state);
     if (wanted.with_files)
         e = state_files_tell(a, n->address, &wanted.files, o, &why);
