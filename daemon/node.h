@@ -201,6 +201,8 @@ void node_rejoin_second(struct node *n);
 
 /* node_space.c */
 void node_space_second(struct node *n);
+/* So many bytes of the disk are not for blocks. */
+uint64_t node_space_kept(const struct node *n);
 /* node_memory.c */
 void node_memory_second(struct node *n);
 void node_memory_used(struct node *n);
