@@ -79,6 +79,7 @@ struct node {
     struct rpc_server *server;
     int64_t started_ns;
     atomic_bool crashed; /* written by the loop's thread, gateways look at it */
+    int64_t crashed_ns;  /* when it was last set */
     bool stopping;
     /* Not NULL: called in place of node_stop when a signal asks for it; calls that when it is ready. */
     void (*on_stop_asked)(void *context);

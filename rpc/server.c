@@ -505,11 +505,14 @@ void rpc_release(struct rpc_request *request)
     request_free(server_request_of(request));
 }
 
-void rpc_server_drop_connections(struct rpc_server *s)
+void rpc_server_drop_connections(struct rpc_server *s, int64_t before_ns)
 {
     for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
-        list_for_each_safe (node, &s->conns[kind])
-            conn_close(container_of(node, struct rpc_conn, node));
+        list_for_each_safe (node, &s->conns[kind]) {
+            struct rpc_conn *c = container_of(node, struct rpc_conn, node);
+            if (c->opened_ns < before_ns)
+                conn_close(c);
+        }
 }
 
 void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *context)
@@ -517,6 +520,6 @@ void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *c
     CHECK(!s->closing);
     s->done = done;
     s->done_context = context;
-    rpc_server_drop_connections(s);
+    rpc_server_drop_connections(s, INT64_MAX);
     server_close_handles(s);
 }

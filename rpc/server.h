@@ -78,9 +78,10 @@ void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t fra
 /* Exactly once per request. message is copied; *payload (NULL: none) is moved from and left empty. */
 void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload);
 void rpc_release(struct rpc_request *request);
-/* Closes all connections (as a machine that dies would) but goes on listening; for `crash`, new connections are
- * accepted and their requests handed on as always. Allowed inside of callbacks; on_close comes later. */
-void rpc_server_drop_connections(struct rpc_server *s);
+/* Closes all connections that were accepted before this time (clock_boot_ns; as a machine that dies would) but goes on
+ * listening; for `crash`, new connections are accepted and their requests handed on as always. Allowed inside of
+ * callbacks; on_close comes later. */
+void rpc_server_drop_connections(struct rpc_server *s, int64_t before_ns);
 /* Stops listening, closes everything, then calls done on the loop and frees s. Requests that were not answered yet stay
  * valid and are released with rpc_reply or rpc_release as always. */
 void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *context);

@@ -101,8 +101,12 @@ static void on_request(void *context, struct rpc_request *r)
         break;
     }
     case FIXTURE_DROP:
-        rpc_server_drop_connections(f->server);
+        rpc_server_drop_connections(f->server, INT64_MAX);
         CHECK(r->gone && !r->conn);
+        rpc_reply(r, ERR_OK, SLICE(NULL, 0), NULL);
+        break;
+    case FIXTURE_DROP_OLD:
+        rpc_server_drop_connections(f->server, (int64_t)get_u64be(r->message.data));
         rpc_reply(r, ERR_OK, SLICE(NULL, 0), NULL);
         break;
     case FIXTURE_NOTE:
@@ -148,7 +152,7 @@ static void on_wake(uv_async_t *handle)
 {
     struct fixture *f = handle->data;
     if (atomic_exchange(&f->drop, false))
-        rpc_server_drop_connections(f->server);
+        rpc_server_drop_connections(f->server, INT64_MAX);
     if (atomic_exchange(&f->release, false))
         release_all(f);
     if (atomic_exchange(&f->stop, false))

@@ -18,6 +18,7 @@ enum fixture_method {
     FIXTURE_SINK,     /* empty reply */
     FIXTURE_SOURCE,   /* message: u32 size; a payload of that size, whatever is in it */
     FIXTURE_DROP,     /* drops all connections, this request's too */
+    FIXTURE_DROP_OLD, /* message: u64 clock_boot_ns; drops those that were there before */
     FIXTURE_NOTE,     /* ONEWAY: counted */
 };
 

@@ -293,6 +293,26 @@ static void test_dropping_connections(void **state)
     let_server_go_round();
 }
 
+static void test_dropping_those_of_before(void **state)
+{
+    (void)state;
+    struct client old[3], fresh;
+    uint8_t now[8];
+    for (int i = 0; i < 3; i++)
+        client_open(&old[i]);
+    put_u64be(now, (uint64_t)clock_boot_ns());
+    client_open(&fresh);
+    client_ask(&fresh, 1, FIXTURE_DROP_OLD, SLICE(now, 8));
+    client_expect(&fresh, 1, ERR_OK, SLICE(NULL, 0));
+    for (int i = 0; i < 3; i++) {
+        client_expect_closed(&old[i]);
+        client_close(&old[i]);
+    }
+    client_ask(&fresh, 2, FIXTURE_ECHO, slice_str("still there"));
+    client_expect(&fresh, 2, ERR_OK, slice_str("still there"));
+    client_close(&fresh);
+}
+
 static void test_port_in_use(void **state)
 {
     (void)state;
@@ -446,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_frames_that_no_client_sends),
         cmocka_unit_test(test_requests_outlive_their_connection),
         cmocka_unit_test(test_dropping_connections),
+        cmocka_unit_test(test_dropping_those_of_before),
         cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_refused_hello),
         cmocka_unit_test(test_stalled_connections_are_closed),
