@@ -16,8 +16,9 @@
 #include "base/log.h"
 
 #define SERVER_LISTEN_BACKLOG 1024
-#define SERVER_SWEEP_MS 1000 /* how often stalled connections are looked for */
-#define SERVER_KEPT_SHARE 8u /* of the connections: for new ones, and for important ones */
+#define SERVER_SWEEP_MS 1000                /* how often stalled connections are looked for */
+#define SERVER_INCOMPLETE_NS (1 * NS_PER_S) /* a frame that has not come for so long may have to go */
+#define SERVER_KEPT_SHARE 8u                /* of the connections: for new ones, and for important ones */
 
 /* What a connection counts as. */
 enum conn_kind {
@@ -37,6 +38,7 @@ struct rpc_server {
     bool closing;
     uint16_t port;
     int64_t hello_timeout_ns, frame_timeout_ns;
+    size_t incomplete_most; /* bytes */
     struct rpc_pump_factory pumps;
     struct bytes hello;
     struct rpc_server_callbacks callbacks;
@@ -348,14 +350,47 @@ static void sweep_conn(struct rpc_conn *c, int64_t now)
     conn_close(c);
 }
 
+static size_t incomplete_bytes(const struct rpc_conn *c)
+{
+    return c->stream.frame_since_ns ? c->stream.parser.buffer.size - c->stream.parser.consumed : 0;
+}
+
+/* All that is incomplete, and whose has been for longest, and for too long; NULL: nobody's. */
+static size_t find_incomplete(const struct rpc_server *s, int64_t before_ns, struct rpc_conn **ret_oldest)
+{
+    size_t sum = 0;
+    *ret_oldest = NULL;
+    for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
+        list_for_each (node, &s->conns[kind]) {
+            struct rpc_conn *c = container_of(node, struct rpc_conn, node);
+            size_t bytes = incomplete_bytes(c);
+            sum += bytes;
+            if (bytes > 0 && c->stream.frame_since_ns < before_ns &&
+                (!*ret_oldest || c->stream.frame_since_ns < (*ret_oldest)->stream.frame_since_ns))
+                *ret_oldest = c;
+        }
+    return sum;
+}
+
+static void sweep_incomplete(struct rpc_server *s, int64_t now)
+{
+    struct rpc_conn *oldest;
+    while (find_incomplete(s, now - SERVER_INCOMPLETE_NS, &oldest) > s->incomplete_most && oldest) {
+        if (log_pace_allows(&s->refused, now))
+            log_warn("connection of %s closed: incomplete frames take too much memory", oldest->peer);
+        conn_close(oldest);
+    }
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct rpc_server *s = timer->data;
     int64_t now = clock_boot_ns();
+    sweep_incomplete(s, now);
     for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
         list_for_each_safe (node, &s->conns[kind])
             sweep_conn(container_of(node, struct rpc_conn, node), now);
-    tell_left_out(&s->refused, now, "refused, since there were too many");
+    tell_left_out(&s->refused, now, "refused or closed, since there was too much");
     tell_left_out(&s->ended, now, "closed, since they broke the protocol or said nothing");
 }
 
@@ -385,6 +420,7 @@ static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const 
         list_init(&s->conns[kind]);
     list_init(&s->dirty);
     rpc_server_set_connections(s, LIMIT_CONNECTIONS);
+    s->incomplete_most = RPC_SERVER_INCOMPLETE_BYTES;
     rpc_server_set_hello(s, hello);
     CHECK(uv_tcp_init(loop, &s->listener) == 0 && uv_timer_init(loop, &s->sweep) == 0);
     CHECK(uv_prepare_init(loop, &s->prepare) == 0 && uv_check_init(loop, &s->check) == 0);
@@ -456,6 +492,11 @@ void rpc_server_set_connections(struct rpc_server *s, unsigned most)
     CHECK(most >= RPC_SERVER_CONNECTIONS_MIN);
     s->most[CONN_NEW] = s->most[CONN_IMPORTANT] = most / SERVER_KEPT_SHARE;
     s->most[CONN_ORDINARY] = most - s->most[CONN_NEW] - s->most[CONN_IMPORTANT];
+}
+
+void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes)
+{
+    s->incomplete_most = bytes;
 }
 
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns)

@@ -5,7 +5,8 @@
  * error closes the connection with a logged reason). A malformed frame closes that connection, logs one line with the
  * peer's address and the reason, and touches nothing else. Over LIMIT_REQUESTS_PER_CONNECTION requests under way, or
  * over a write backlog, reading from that connection pauses. A connection that has not sent its whole HELLO after 10 s,
- * or that has stood in the middle of a frame for 30 s, is closed.
+ * or that has stood in the middle of a frame for 30 s, is closed; where incomplete frames take too much memory in all,
+ * those that have been incomplete for longest, and for a second at least, go at once.
  *
  * The number of connections is bounded, and so that nobody who opens them keeps the important ones out, each eighth
  * part of the bound is kept for those that have not sent a HELLO yet, of which the oldest gives way to a new one, and
@@ -29,6 +30,7 @@
 #define RPC_SERVER_HELLO_TIMEOUT_S 10
 #define RPC_SERVER_FRAME_TIMEOUT_S 30
 #define RPC_SERVER_CONNECTIONS_MIN 16u
+#define RPC_SERVER_INCOMPLETE_BYTES (1024u * MIB) /* of incomplete frames, of all connections */
 
 struct rpc_server;
 struct rpc_conn;
@@ -73,6 +75,7 @@ void rpc_server_set_pumps(struct rpc_server *s,
                           const struct rpc_pump_factory *f); /* of connections from now on; copied */
 /* How many connections there may be, in place of LIMIT_CONNECTIONS; RPC_SERVER_CONNECTIONS_MIN at least. */
 void rpc_server_set_connections(struct rpc_server *s, unsigned most);
+void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes); /* in place of RPC_SERVER_INCOMPLETE_BYTES */
 /* In place of RPC_SERVER_HELLO_TIMEOUT_S and RPC_SERVER_FRAME_TIMEOUT_S. */
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns);
 /* Exactly once per request. message is copied; *payload (NULL: none) is moved from and left empty. */

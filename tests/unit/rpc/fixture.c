@@ -223,6 +223,13 @@ void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns)
     go(f);
 }
 
+void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes)
+{
+    prepare(f, 0);
+    rpc_server_set_incomplete(f->server, incomplete_bytes);
+    go(f);
+}
+
 void fixture_start_small(struct fixture *f, unsigned connections)
 {
     prepare(f, 0);

@@ -454,6 +454,40 @@ static void test_silent_connections_give_way(void **state)
     fixture_stop(&small);
 }
 
+/* Frames that begin and don't end: the oldest go when they take too much. */
+static void test_incomplete_frames_are_limited(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 8, SENT = 512 * KIB };
+    static struct fixture narrow;
+    fixture_start_narrow(&narrow, 3 * SENT);
+    struct client c[CLIENTS], other;
+    uint8_t *zeros = mem_zalloc(SENT);
+    struct frame f;
+    assert_true(is_taken(&other, narrow.port, "client"));
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(is_taken(&c[i], narrow.port, "client"));
+        struct frame_header h = {.type = FRAME_REQUEST, .id = 2, .method = FIXTURE_SINK, .payload_size = MIB};
+        uint8_t head[FRAME_HEADER_SIZE];
+        frame_header_encode(&h, SLICE(NULL, 0), head);
+        assert_true(raw_send(c[i].fd, SLICE(head, sizeof head)) && raw_send(c[i].fd, SLICE(zeros, SENT)));
+    }
+    for (int i = 0; i < CLIENTS - 3; i++)
+        client_expect_closed(&c[i]);
+    /* The others have their time, and who is not in the middle of anything is not meant. */
+    for (int i = CLIENTS - 2; i < CLIENTS; i++) {
+        assert_true(raw_send(c[i].fd, SLICE(zeros, SENT)));
+        assert_true(raw_receive(c[i].fd, &c[i].parser, &f) && f.header.id == 2 && f.header.status == ERR_OK);
+    }
+    client_ask(&other, 3, FIXTURE_ECHO, slice_str("still there"));
+    client_expect(&other, 3, ERR_OK, slice_str("still there"));
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(&c[i]);
+    client_close(&other);
+    free(zeros);
+    fixture_stop(&narrow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_stalled_connections_are_closed),
         cmocka_unit_test(test_places_for_important_connections),
         cmocka_unit_test(test_silent_connections_give_way),
+        cmocka_unit_test(test_incomplete_frames_are_limited),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
