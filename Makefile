@@ -5,7 +5,7 @@ PYTHON := /usr/bin/python3
 JOBS := $(shell nproc)
 BIN := build/release/bin
 
-.PHONY: all run start stop reset run-both run-meta run-block test test-unit test-system lint format sim bench bench-quick bench-raft bench-failover bench-visibility bench-memory bench-space bench-blocks bench-fragments bench-cpu bench-kv scenarios soak \
+.PHONY: all programs run start stop reset run-both run-meta run-block test test-unit test-system lint format sim bench bench-quick bench-raft bench-failover bench-visibility bench-memory bench-space bench-blocks bench-fragments bench-cpu bench-kv scenarios soak \
     build-debug build-release build-asan build-tsan deps clean
 
 all: build-release
@@ -18,8 +18,15 @@ build-debug build-release build-asan build-tsan: build-%: deps
 	@cmake --preset $* >build/$*.cmake.log 2>&1 || { cat build/$*.cmake.log >&2; exit 1; }
 	@cmake --build --preset $* -j $(JOBS)
 
+# What is run, without tests and benchmarks. What it does is in a file, and only told when it fails.
+PROGRAMS := surfd surffs surfctl
+programs: deps
+	@mkdir -p build
+	@[ -x $(BIN)/surfd ] || echo "Building $(PROGRAMS): some minutes the first time."
+	@{ cmake --preset release && cmake --build --preset release -j $(JOBS) --target $(PROGRAMS); } >build/programs.log 2>&1 || { cat build/programs.log >&2; exit 1; }
+
 # A three-node cluster and two mounts on this machine; shows itself working and leaves it running.
-run: build-release
+run: programs
 	@$(PYTHON) packaging/local_cluster.py run --bin $(BIN)
 
 start:
@@ -32,13 +39,13 @@ reset:
 	@$(PYTHON) packaging/local_cluster.py reset --bin $(BIN)
 
 # Single servers in the foreground. run-meta uses the block server that run-block starts.
-run-both: build-release
+run-both: programs
 	exec $(BIN)/surfd -s both -p 8080 -l --data run/single-both
 
-run-meta: build-release
+run-meta: programs
 	exec $(BIN)/surfd -s meta -p 8080 -l --data run/single-meta 127.0.0.1:8081
 
-run-block: build-release
+run-block: programs
 	exec $(BIN)/surfd -s block -p 8081 -l --id 2 --data run/single-block
 
 # Everything that gates.

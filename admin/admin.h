@@ -1,6 +1,6 @@
 /* admin.h: what the commands of surfctl share. One thread; memory in one arena until the end of the process.
  *
- * Exit codes: 0 done, 1 failed, 2 not possible now (no leader, no majority), 64 usage; those of kv are in kv.h. With
+ * Exit codes: 0 done, 1 failed, 2 not possible now (no leader, no majority), 64 usage; more in kv.h and fsck.h. With
  * --json a failure is {"error": "...", "code": "NO_NODE"} on standard output, with the same exit codes. */
 #pragma once
 

@@ -126,6 +126,8 @@ static int print_text(struct admin *a, const struct wire_admin_state *s)
         if (b->zone.size > 0)
             printf("; zone %s", admin_text(a, b->zone));
         printf("%s\n", b->draining ? "; DRAINED" : "");
+        if (b->full)
+            printf("      FULL: no blocks are taken before more than %s are free\n", admin_bytes(b->disk_kept, bytes));
         print_walk(&b->upkeep);
         print_scrub(&b->upkeep);
         print_collection(&b->upkeep);

@@ -43,6 +43,7 @@ static json_t *state_json(const struct survey_node *n, const struct wire_admin_s
                    {"block_bytes", s->block_bytes},
                    {"disk_total", s->disk_total},
                    {"disk_free", s->disk_free},
+                   {"disk_kept", s->disk_kept},
                    {"pid", s->pid},
                    {"config_index", s->config_index},
                    {"snapshots_installed", s->snapshots_installed},
@@ -58,6 +59,7 @@ static json_t *state_json(const struct survey_node *n, const struct wire_admin_s
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         json_object_set_new(o, numbers[i].name, json_integer((json_int_t)numbers[i].value));
     json_object_set_new(o, "roles", roles_json(s->roles));
+    json_object_set_new(o, "blocks_full", json_boolean(s->blocks_full));
     json_object_set_new(o, "election", json_string(s->election_manual ? "manual" : "auto"));
     json_object_set_new(o, "chain_hash", json_hex(s->chain_hash));
     json_object_set_new(o, "fault", json_slice(s->fault));
@@ -96,8 +98,9 @@ static void print_text(struct admin *a, const struct survey_node *n, const struc
         }
     }
     if (s->roles & WIRE_NODE_BLOCK)
-        printf("blocks: about %" PRIu64 ", %s; disk %s, %s free\n", s->blocks, admin_bytes(s->block_bytes, bytes),
-               admin_bytes(s->disk_total, total), admin_bytes(s->disk_free, available));
+        printf("blocks: about %" PRIu64 ", %s; disk %s, %s free%s\n", s->blocks, admin_bytes(s->block_bytes, bytes),
+               admin_bytes(s->disk_total, total), admin_bytes(s->disk_free, available),
+               s->blocks_full ? "; FULL: no blocks are taken" : "");
     for (unsigned i = 0; i < s->log_count; i++)
         printf("%10" PRIu64 "  term %-6" PRIu64 " %s\n", s->log[i].index, s->log[i].term,
                admin_text(a, s->log[i].text));
@@ -159,7 +162,7 @@ static int run_state(struct admin *a, int argc, char **argv)
     if (e != ERR_OK)
         return admin_fail(a, e, &why);
     json_t *o = a->json ? state_json(&detailed, &detailed.state) : NULL;
-    if (!o)
+    if (!o && !wanted.with_files)
         print_text(a, &detailed, &detailed.state);
     if (wanted.with_files)
         e = state_files_tell(a, n->address, &wanted.files, o, &why);

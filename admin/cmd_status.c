@@ -41,8 +41,9 @@ static void print_block_servers(const struct wire_admin_state *best)
         const struct wire_admin_block_server *b = &best->block_servers[i];
         printf("%4u  %-22.*s ", b->id, (int)b->address.size, (const char *)b->address.data);
         if (b->reporting)
-            printf("about %" PRIu64 " blocks, %s; disk %s, %s free\n", b->blocks, admin_bytes(b->block_bytes, bytes),
-                   admin_bytes(b->disk_total, total), admin_bytes(b->disk_free, available));
+            printf("about %" PRIu64 " blocks, %s; disk %s, %s free%s\n", b->blocks, admin_bytes(b->block_bytes, bytes),
+                   admin_bytes(b->disk_total, total), admin_bytes(b->disk_free, available),
+                   b->full ? "; FULL: no blocks are taken" : "");
         else
             printf("not reporting\n");
     }

@@ -25,6 +25,7 @@ struct fsck_member {
     const char *address;
     struct wire_check check; /* in the arena; when `why` is empty */
     struct err_text why;     /* why its state was not checked */
+    uint64_t behind; /* entries that it lacked yet, when that is why: nothing is wrong with it as far as is known */
 };
 
 struct fsck_server {
@@ -106,4 +107,7 @@ void fsck_ask_blocks(struct fsck *f, struct fsck_block *blocks, unsigned count, 
 void fsck_tell_suspects(struct fsck *f, const struct fsck_block *blocks, unsigned count);
 void fsck_servers_close(struct fsck *f);
 
+/* The exit code: EXIT_DONE when all is sound, EXIT_FAILED when something is not, and when nothing bad was found but not
+ * everything could be looked at: */
+#define EXIT_NOT_KNOWN 3
 int fsck_print(struct fsck *f);

@@ -15,6 +15,7 @@ static json_t *member_json(const struct fsck_member *m)
         json_pack("{s:I, s:s, s:b}", "id", (json_int_t)m->id, "address", m->address, "checked", m->why.text[0] == 0);
     if (m->why.text[0]) {
         json_object_set_new(o, "error", json_slice(slice_str(m->why.text)));
+        json_object_set_new(o, "behind", json_integer((json_int_t)m->behind));
         return o;
     }
     json_t *problems = json_array();
@@ -109,19 +110,33 @@ static json_t *blocks_json(const struct fsck *f)
                      "list", list, "servers", servers);
 }
 
-static bool is_clean(const struct fsck *f)
+struct verdict {
+    const char *word, *text;
+    int exit_code;
+};
+
+/* What could not be looked at is not damage; where both are, damage is what is said. */
+static const struct verdict *verdict_of(const struct fsck *f)
 {
-    bool clean = f->difference_count == 0 && f->doubt_count == 0 && f->doubts_dropped == 0;
-    for (unsigned i = 0; i < f->member_count; i++)
-        clean = clean && !f->members[i].why.text[0] && f->members[i].check.problem_count == 0;
+    static const struct verdict clean = {"clean", "clean", EXIT_DONE}, damaged = {"damaged", "NOT CLEAN", EXIT_FAILED},
+                                unknown = {"unknown",
+                                           "NOT KNOWN: nothing bad was found, but not everything was looked at",
+                                           EXIT_NOT_KNOWN};
+    bool sound = f->difference_count == 0 && f->doubt_count == 0 && f->doubts_dropped == 0, whole = true;
+    for (unsigned i = 0; i < f->member_count; i++) {
+        bool checked = !f->members[i].why.text[0];
+        sound = sound && (!checked || f->members[i].check.problem_count == 0);
+        whole = whole && checked;
+    }
     for (unsigned i = 0; i < f->server_count; i++)
-        clean = clean && f->servers[i].unchecked == 0;
-    return clean;
+        whole = whole && f->servers[i].unchecked == 0;
+    return !sound ? &damaged : whole ? &clean : &unknown;
 }
 
-static void print_json(const struct fsck *f)
+static void print_json(const struct fsck *f, const struct verdict *v)
 {
-    json_t *o = json_pack("{s:b, s:o}", "clean", is_clean(f), "metadata", metadata_json(f));
+    json_t *o = json_pack("{s:b, s:s, s:o}", "clean", v->exit_code == EXIT_DONE, "verdict", v->word, "metadata",
+                          metadata_json(f));
     if (!f->metadata_only)
         json_object_set_new(o, "blocks", blocks_json(f));
     (void)admin_print_json(o);
@@ -159,7 +174,8 @@ static void print_metadata(struct fsck *f)
         const struct wire_check *c = &m->check;
         printf("member %u: ", m->id);
         if (m->why.text[0]) {
-            printf("NOT CHECKED: %s\n", admin_text(f->a, slice_str(m->why.text)));
+            printf("%s: %s\n", m->behind > 0 ? "BEHIND, not checked" : "NOT CHECKED",
+                   admin_text(f->a, slice_str(m->why.text)));
             continue;
         }
         printf("entry %" PRIu64 ", %" PRIu64 " inodes, %" PRIu64 " names, %" PRIu64 " extents of %" PRIu64 " blocks",
@@ -248,16 +264,16 @@ static void print_blocks(struct fsck *f)
 
 int fsck_print(struct fsck *f)
 {
-    bool clean = is_clean(f);
+    const struct verdict *v = verdict_of(f);
     if (f->a->json) {
-        print_json(f);
+        print_json(f, v);
     } else {
         print_metadata(f);
         if (!f->metadata_only)
             print_blocks(f);
-        printf("%s\n", clean ? "clean" : "NOT CLEAN");
+        printf("%s\n", v->text);
     }
     if (fflush(stdout) != 0)
         return EXIT_NOT_NOW;
-    return clean ? EXIT_DONE : EXIT_FAILED;
+    return v->exit_code;
 }

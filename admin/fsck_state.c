@@ -57,8 +57,10 @@ static enum err check_newest(struct asking *q, struct rpc_channel *channel)
         enum err e = check_once(q, channel, &index);
         if ((e == ERR_CANCELLED || e == ERR_NOT_FOUND) && ++ended < BEGINNINGS_MAX)
             continue;
+        q->member->behind = 0;
         if (e != ERR_OK || index >= q->committed)
             return e;
+        q->member->behind = q->committed - index;
         if (clock_boot_ns() >= q->until_ns)
             return err_explain(&q->member->why, ERR_TIMEOUT,
                                "it is behind: entry %" PRIu64 " of %" PRIu64 " is the last that it has applied", index,

@@ -108,6 +108,7 @@ struct pages {
     uint64_t left;      /* how many are wanted yet */
     uint64_t index, last_index, left_out;
     json_t *list; /* NULL: a table */
+    bool begun;   /* the table has its heading, which an error at first is to be without */
 };
 
 /* A node whose state is being looked at by many, or is about to be replaced, is asked again for a while. */
@@ -132,6 +133,9 @@ static enum err ask_page(struct pages *p, const struct meta_files_query *q, stru
 
 static void take_page(struct pages *p, const struct meta_files *page)
 {
+    if (!p->list && !p->begun)
+        printf("mode     version         size  extents  first block    path\n");
+    p->begun = true;
     for (unsigned i = 0; i < page->count; i++) {
         if (p->list)
             json_array_append_new(p->list, file_json(&page->files[i]));
@@ -190,8 +194,6 @@ enum err state_files_tell(struct admin *a, const char *address, const struct sta
         e = ERR_INVAL;
     if (e == ERR_OK && to)
         p.list = json_array();
-    else if (e == ERR_OK)
-        printf("mode     version         size  extents  first block    path\n");
     if (e == ERR_OK)
         e = take_pages(&p, wanted->path, why);
     if (e == ERR_OK)

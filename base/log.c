@@ -96,3 +96,24 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     if (write(STDERR_FILENO, line, at) < 0)
         return; /* nowhere to say so */
 }
+
+bool log_pace_allows(struct log_pace *p, int64_t now_ns)
+{
+    /* What was left out is told first: a new span begins with the next line after that. */
+    if (p->left_out == 0 && now_ns - p->since_ns >= LOG_PACE_NS)
+        *p = (struct log_pace){.since_ns = now_ns};
+    if (p->written < LOG_PACE_LINES)
+        p->written++;
+    else
+        p->left_out++;
+    return p->left_out == 0;
+}
+
+unsigned log_pace_left_out(struct log_pace *p, int64_t now_ns)
+{
+    unsigned count = p->left_out;
+    if (count == 0 || now_ns - p->since_ns < LOG_PACE_NS)
+        return 0;
+    *p = (struct log_pace){.since_ns = now_ns};
+    return count;
+}

@@ -197,8 +197,10 @@ enum err surf_statfs(struct surf *s, const struct surf_caller *c, struct surf_sp
     if (e == ERR_OK)
         e = block_client_space(s->blocks, cancel_of(c), &space);
     if (e == ERR_OK)
-        *ret = (struct surf_space){
-            .total_bytes = space.total, .free_bytes = space.free, .used_inodes = reply.statfs.inodes};
+        *ret = (struct surf_space){.total_bytes = space.total,
+                                   .free_bytes = space.free,
+                                   .available_bytes = space.available,
+                                   .used_inodes = reply.statfs.inodes};
     arena_free(&arena);
     return e;
 }

@@ -117,6 +117,7 @@ enum err surf_listxattr(struct surf *s, const struct surf_caller *c, uint64_t in
                         struct slice *ret) MUST_USE;
 struct surf_space {
     uint64_t total_bytes, free_bytes, used_inodes;
+    uint64_t available_bytes; /* <= free_bytes: what can be written */
 };
 enum err surf_statfs(struct surf *s, const struct surf_caller *c, struct surf_space *ret) MUST_USE;
 struct surf_stats {

@@ -233,6 +233,12 @@ static enum err set_disk_reserve(struct config *c, const char *value, struct err
     return config_parse_number(value, 0, CONFIG_DISK_RESERVE_MAX_MIB, &c->disk_reserve_mib, "a size in MiB", why);
 }
 
+static enum err set_connections(struct config *c, const char *value, struct err_text *why)
+{
+    return config_parse_number(value, CONFIG_CONNECTIONS_MIN, CONFIG_CONNECTIONS_MAX, &c->connections,
+                               "a number of connections", why);
+}
+
 static enum err parse_rate(const char *text, uint64_t *ret, struct err_text *why)
 {
     if (!rate_parse(text, ret))
@@ -321,6 +327,7 @@ static const struct {
     {"log-size", set_log_size},
     {"log-entries", set_log_entries},
     {"disk-reserve", set_disk_reserve},
+    {"connections", set_connections},
     {"repair-delay", set_repair_delay},
     {"repair-rate", set_repair_rate},
     {"repair-interval", set_repair_interval},

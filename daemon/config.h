@@ -23,6 +23,8 @@
 #define CONFIG_LOG_ENTRIES_MIN 100u
 #define CONFIG_LOG_ENTRIES_MAX 100000000u
 #define CONFIG_DISK_RESERVE_MAX_MIB (1024 * 1024u)
+#define CONFIG_CONNECTIONS_MIN 16u
+#define CONFIG_CONNECTIONS_MAX 65536u
 #define CONFIG_UPKEEP_MAX_S (30 * 86400u)
 
 struct config_peer {
@@ -48,6 +50,7 @@ struct config {
     bool rebuild; /* what the metastore had here is dropped, and comes again from the other members */
     unsigned log_size_mib, log_entries; /* the log is cut when it is larger */
     unsigned disk_reserve_mib;          /* with less free space this node steps aside */
+    unsigned connections;               /* that there may be; 0: as descriptors allow */
     unsigned repair_delay_s;            /* a block server that is silent for so long counts as away */
     unsigned repair_interval_s;         /* all blocks are looked at at least so often */
     unsigned collect_interval_s;        /* between epochs of collection, while there is something to collect */

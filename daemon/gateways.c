@@ -1,15 +1,12 @@
 #include "daemon/gateways.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
 
 #include "base/mem.h"
 #include "gateway/gateway.h"
 
 #define LOG_MODULE "gateway"
 #include "base/log.h"
-
-#define DESCRIPTORS 32768u
 
 struct gateways {
     struct node *node;
@@ -46,16 +43,6 @@ static void on_stop_asked(void *context)
         node_stop(g->node);
 }
 
-/* Each connection takes one, and the node needs some as well. */
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
-        return;
-    limit.rlim_cur = MIN(limit.rlim_max, DESCRIPTORS);
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void configure(const struct node *n, struct gateway_options *o)
 {
     const struct config *c = &n->config;
@@ -80,7 +67,6 @@ enum err gateways_open(struct node *n, struct gateways **ret, struct err_text *w
         return ERR_OK;
     struct gateways *g = MEM_NEW(struct gateways);
     configure(n, &options);
-    raise_descriptors();
     enum err e = gateway_open(&options, &g->gateway, why);
     if (e != ERR_OK) {
         free(g);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 
 #define LOG_MODULE "surfd"
@@ -17,6 +18,7 @@
 
 #define WORKER_THREADS "8"
 #define FLAGS_MAX 256
+#define DESCRIPTORS 32768u
 
 const char *argp_program_version = "surfd " SURF_VERSION;
 
@@ -35,6 +37,7 @@ enum {
     FLAG_LOG_SIZE,
     FLAG_LOG_ENTRIES,
     FLAG_DISK_RESERVE,
+    FLAG_CONNECTIONS,
     FLAG_REPAIR_DELAY,
     FLAG_REPAIR_RATE,
     FLAG_REPAIR_INTERVAL,
@@ -77,6 +80,9 @@ static const struct argp_option options[] = {
     {"log-entries", FLAG_LOG_ENTRIES, "N", 0, "the log is cut when it has more entries (100000)", 0},
     {"disk-reserve", FLAG_DISK_RESERVE, "MIB", 0,
      "with less free disk space this node steps aside until there is more (128)", 0},
+    {"connections", FLAG_CONNECTIONS, "N", 0,
+     "at most so many, of which a quarter is for new ones, other nodes and surfctl (4096, or what descriptors allow)",
+     0},
     {"repair-delay", FLAG_REPAIR_DELAY, "S", 0,
      "a block server that is silent for so many seconds counts as away: others take its copies (300)", 0},
     {"repair-rate", FLAG_REPAIR_RATE, "BYTES", 0,
@@ -198,6 +204,16 @@ static int run(const struct config *config)
     return exit_code;
 }
 
+/* Each connection takes one, and the node needs some as well. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = MIN(limit.rlim_max, DESCRIPTORS);
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
     static struct arguments arguments;
@@ -219,6 +235,7 @@ int main(int argc, char **argv)
     }
     TRACE(0, "ServerStart", "{s:I}", "ServerId", (int64_t)config.id);
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
     /* Before anything starts a thread: RocksDB's and libuv's would each get an arena of their own. */
     mallopt(M_ARENA_MAX, 2);
     /* Buffers of blocks are used again, not mapped anew: node_memory.c gives back what a busy hour leaves. */

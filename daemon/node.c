@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define LOG_MODULE "node"
 #include "base/check.h"
@@ -126,14 +127,33 @@ static void on_reply(void *context, unsigned method, enum err status, int64_t to
     activity_add(&n->activity, method, status, took_ns);
 }
 
+/* Of the descriptors, an eighth unless told otherwise: the gateways take up to three quarters, databases and the log
+ * need some hundred. */
+static unsigned connections_max(const struct node *n)
+{
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    unsigned wanted = n->config.connections;
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t most = wanted ? MIN((rlim_t)wanted, limit.rlim_cur / 2) : MIN((rlim_t)LIMIT_CONNECTIONS, limit.rlim_cur / 8);
+    most = MAX(most, (rlim_t)RPC_SERVER_CONNECTIONS_MIN);
+    if (most < (wanted ? wanted : LIMIT_CONNECTIONS))
+        log_warn("%u connections at most, since this process may have %llu descriptors", (unsigned)most,
+                 (unsigned long long)limit.rlim_cur);
+    return (unsigned)most;
+}
+
 static enum err open_parts(struct node *n, struct err_text *why)
 {
     /* The port first: when it is taken, nothing has been made in the data directory yet. */
-    struct rpc_server_callbacks callbacks = {
-        .context = n, .on_hello = node_on_hello, .on_request = service_on_request, .on_close = node_on_close};
+    struct rpc_server_callbacks callbacks = {.context = n,
+                                             .on_hello = node_on_hello,
+                                             .on_request = service_on_request,
+                                             .is_important = node_is_important,
+                                             .on_close = node_on_close};
     if (n->config.http.port)
         callbacks.on_reply = on_reply;
     TRY(rpc_server_listen(n->loop, n->config.bind_host, n->config.port, node_hello(n), &callbacks, &n->server, why));
+    rpc_server_set_connections(n->server, connections_max(n));
     TRY(open_datadir(n, why));
     if (n->config.roles & WIRE_NODE_BLOCK)
         TRY(open_blocks(n, why));

@@ -86,6 +86,7 @@ struct node {
     struct rpc_server *server;
     int64_t started_ns;
     atomic_bool crashed; /* written by the loop's thread, gateways look at it */
+    int64_t crashed_ns;  /* when it was last set */
     bool stopping;
     /* Not NULL: called in place of node_stop when a signal asks for it; calls that when it is ready. */
     void (*on_stop_asked)(void *context);
@@ -195,6 +196,8 @@ void node_update_hello(struct node *n);
 enum err node_check_hello(const struct node *n, struct slice hello, struct wire_hello *ret,
                           struct err_text *why) MUST_USE;
 enum err node_on_hello(void *node, struct slice hello, uint64_t *ret_tag, struct err_text *why) MUST_USE;
+/* Members, block servers that report, and administration: clients that take all connections don't keep these out. */
+bool node_is_important(void *node, uint64_t tag);
 void node_on_close(void *node, uint64_t tag);
 /* Of a connection: the id of the node that it has said to be, 0: none; and that node's data directory. NULL: no member
  * is known by that id, or it has come with too many of them. */
@@ -210,6 +213,8 @@ void node_rejoin_second(struct node *n);
 
 /* node_space.c */
 void node_space_second(struct node *n);
+/* So many bytes of the disk are not for blocks. */
+uint64_t node_space_kept(const struct node *n);
 /* node_memory.c */
 void node_memory_second(struct node *n);
 void node_memory_used(struct node *n);

@@ -15,7 +15,7 @@ static void on_drop_timer(uv_timer_t *timer)
     struct node *n = timer->data;
     if (!n->crashed)
         return;
-    rpc_server_drop_connections(n->server);
+    rpc_server_drop_connections(n->server, n->crashed_ns);
     for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)
         if (n->members[i].peer)
             rpc_peer_disconnect(n->members[i].peer);
@@ -41,6 +41,7 @@ void node_crash(struct node *n)
         return;
     log_warn("crashed on request: no service until it is restored");
     n->crashed = true;
+    n->crashed_ns = clock_boot_ns();
     node_service_changed(n);
     node_leader_waits_fail(n, ERR_CRASHED);
     uv_timer_start(&n->drop_timer, on_drop_timer, DROP_DELAY_MS, 0);

@@ -14,7 +14,8 @@
 #define RECONNECT_NS (500 * NS_PER_MS)
 
 /* conn_tag of a connection: the node's id in the lower half, above it which of its selves. 0: a client. */
-#define TAG(self, id) (((uint64_t)(self) << 32) | (id))
+/* What is remembered of a connection: the role of who is there, and of a node its id and which of its selves it is. */
+#define TAG(role, self, id) (((uint64_t)(role) << 48) | ((uint64_t)(self) << 32) | (id))
 #define NO_SELF NODE_SELVES
 
 /* ---- hellos ---- */
@@ -254,7 +255,7 @@ enum err node_on_hello(void *context, struct slice encoded, uint64_t *ret_tag, s
     bool own_identity = n->dir && memcmp(hello.identity, datadir_uuid(n->dir), sizeof hello.identity) == 0;
     if (of_node && hello.node_id == n->config.id && !own_identity)
         return err_explain(why, ERR_WRONG_NODE, "it says that it is node %u, which is this one", hello.node_id);
-    *ret_tag = of_node ? TAG(hear_hello(n, &hello), hello.node_id) : 0;
+    *ret_tag = of_node ? TAG(hello.role, hear_hello(n, &hello), hello.node_id) : TAG(hello.role, NO_SELF, 0);
     return ERR_OK;
 }
 
@@ -263,10 +264,15 @@ uint32_t node_of_tag(uint64_t tag)
     return (uint32_t)tag;
 }
 
+static unsigned role_of_tag(uint64_t tag)
+{
+    return (unsigned)(tag >> 48);
+}
+
 static struct member_self *self_of_tag(struct node *n, uint64_t tag)
 {
     struct member *m = node_member(n, node_of_tag(tag));
-    unsigned self = (unsigned)(tag >> 32);
+    unsigned self = (uint16_t)(tag >> 32);
     return m && self < NODE_SELVES && m->selves[self].inbound > 0 ? &m->selves[self] : NULL;
 }
 
@@ -274,6 +280,12 @@ const uint8_t *node_identity_of_tag(struct node *n, uint64_t tag)
 {
     const struct member_self *self = self_of_tag(n, tag);
     return self ? self->identity : NULL;
+}
+
+bool node_is_important(void *context, uint64_t tag)
+{
+    (void)context;
+    return role_of_tag(tag) == WIRE_ROLE_NODE || role_of_tag(tag) == WIRE_ROLE_ADMIN;
 }
 
 void node_on_close(void *context, uint64_t tag)

@@ -64,7 +64,13 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
     if (!meta_initialised(replica_meta(n->replica)))
         return err_explain(why, ERR_NO_LEADER, "the cluster is just being initialised");
     TRY(rpc_address_parse(address, &parsed, why));
-    struct block_report report = {info->blocks, info->block_bytes, info->disk_total, info->disk_free, info->upkeep, ""};
+    struct block_report report = {.blocks = info->blocks,
+                                  .block_bytes = info->block_bytes,
+                                  .disk_total = info->disk_total,
+                                  .disk_free = info->disk_free,
+                                  .disk_kept = info->disk_kept,
+                                  .full = info->full,
+                                  .upkeep = info->upkeep};
     if (info->zone.size > 0)
         memcpy(report.zone, info->zone.data, info->zone.size);
     struct meta_command c = {.op = META_BLOCK_SERVER};

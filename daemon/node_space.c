@@ -14,14 +14,21 @@
 /* It comes back with this much more than the reserve, so that it doesn't go back and forth. */
 #define RETURN_PART 4u
 
+uint64_t node_space_kept(const struct node *n)
+{
+    return BLOCKS_RESERVES * (uint64_t)n->config.disk_reserve_mib * MIB;
+}
+
 static void limit_blocks(struct node *n, uint64_t available, uint64_t reserve)
 {
-    uint64_t wanted = BLOCKS_RESERVES * reserve + (n->blocks_full ? reserve / RETURN_PART : 0);
-    bool full = available < wanted;
-    if (full != n->blocks_full)
+    uint64_t wanted = node_space_kept(n) + (n->blocks_full ? reserve / RETURN_PART : 0);
+    bool full = available < wanted, changed = full != n->blocks_full;
+    if (changed)
         log_warn("%llu MiB are free in %s: %s", (unsigned long long)(available / MIB), n->config.data,
                  full ? "no more blocks are taken" : "blocks are taken again");
     n->blocks_full = full;
+    if (changed)
+        block_reporter_now(n);
 }
 
 void node_space_second(struct node *n)

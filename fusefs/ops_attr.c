@@ -209,11 +209,11 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
                          .f_frsize = unit,
                          .f_blocks = space.total_bytes / unit,
                          .f_bfree = space.free_bytes / unit,
-                         .f_bavail = space.free_bytes / unit,
+                         .f_bavail = space.available_bytes / unit,
                          /* Inodes are made as needed; space runs out first. */
                          .f_files = space.used_inodes + space.free_bytes / unit,
                          .f_ffree = space.free_bytes / unit,
-                         .f_favail = space.free_bytes / unit,
+                         .f_favail = space.available_bytes / unit,
                          .f_namemax = LIMIT_NAME_BYTES};
     fuse_reply_statfs(req, &st);
 }

@@ -219,6 +219,8 @@ static void block_servers_fill(Surf__AdminState *m, const struct wire_admin_stat
         to->block_bytes = from->block_bytes;
         to->disk_total = from->disk_total;
         to->disk_free = from->disk_free;
+        to->disk_kept = from->disk_kept;
+        to->full = from->full;
         to->weight = from->weight;
         to->zone = wire_binary_of(from->zone);
         to->draining = from->draining;
@@ -295,6 +297,8 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.block_bytes = q->block_bytes;
     m.disk_total = q->disk_total;
     m.disk_free = q->disk_free;
+    m.disk_kept = q->disk_kept;
+    m.blocks_full = q->blocks_full;
     m.suspended = wire_binary_cut(q->suspended, WIRE_TEXT_BYTES);
     m.removed = q->removed;
     m.config_pending = q->config_pending;
@@ -373,6 +377,8 @@ static enum err block_servers_read(const Surf__AdminState *m, struct arena *a, s
             .block_bytes = from->block_bytes,
             .disk_total = from->disk_total,
             .disk_free = from->disk_free,
+            .disk_kept = from->disk_kept,
+            .full = from->full,
             .weight = from->weight,
             .zone = wire_slice(from->zone),
             .draining = from->draining,
@@ -468,6 +474,8 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .block_bytes = m->block_bytes,
         .disk_total = m->disk_total,
         .disk_free = m->disk_free,
+        .disk_kept = m->disk_kept,
+        .blocks_full = m->blocks_full,
         .suspended = wire_slice(m->suspended),
         .removed = m->removed,
         .config_pending = m->config_pending,

@@ -35,7 +35,9 @@ struct wire_admin_block_server { /* the leader's knowledge */
     struct slice address;
     bool reporting; /* a report within the last 10 s */
     uint64_t blocks, block_bytes, disk_total, disk_free;
-    uint64_t weight; /* as registered, like what follows */
+    uint64_t disk_kept; /* of what is free: no blocks are taken when there is no more than this */
+    bool full;          /* none are taken now */
+    uint64_t weight;    /* as registered, like what follows */
     struct slice zone;
     bool draining, weight_fixed;
     struct wire_block_upkeep upkeep;
@@ -105,7 +107,8 @@ struct wire_admin_state {
     const struct wire_admin_session *sessions;
     unsigned session_count; /* <= WIRE_ADMIN_SESSIONS; the rest are left out */
     /* block role */
-    uint64_t blocks, block_bytes, disk_total, disk_free;
+    uint64_t blocks, block_bytes, disk_total, disk_free, disk_kept;
+    bool blocks_full; /* as wire_admin_block_server's full */
     struct wire_admin_activity activity;
 };
 

@@ -183,6 +183,8 @@ struct slice wire_block_info_encode(const struct wire_block_info *p, struct aren
     m.block_bytes = p->block_bytes;
     m.disk_total = p->disk_total;
     m.disk_free = p->disk_free;
+    m.disk_kept = p->disk_kept;
+    m.full = p->full;
     Surf__BlockUpkeep upkeep;
     wire_upkeep_fill(&upkeep, &p->upkeep);
     m.upkeep = &upkeep;
@@ -206,6 +208,8 @@ enum err wire_block_info_decode(struct slice s, struct arena *a, struct wire_blo
         .block_bytes = m->block_bytes,
         .disk_total = m->disk_total,
         .disk_free = m->disk_free,
+        .disk_kept = m->disk_kept,
+        .full = m->full,
         .upkeep = upkeep,
     };
     return ERR_OK;

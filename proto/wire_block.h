@@ -87,6 +87,8 @@ struct wire_block_info {
     struct slice address;                                         /* where clients reach it */
     struct slice zone;                                            /* meta_zone_valid */
     uint64_t boot_id, blocks, block_bytes, disk_total, disk_free; /* bytes */
+    uint64_t disk_kept; /* of what is free: no blocks are taken when there is no more than this */
+    bool full;          /* none are taken now */
     struct wire_block_upkeep upkeep;
 };
 

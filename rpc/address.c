@@ -90,6 +90,28 @@ enum err rpc_address_parse_list(const char *text, struct rpc_address *ret, size_
     return ERR_OK;
 }
 
+/* What getaddrinfo says. */
+static int first_address(const struct rpc_address *a, const struct addrinfo *hints, struct sockaddr_storage *ret,
+                         socklen_t *ret_size)
+{
+    char port[8];
+    snprintf(port, sizeof port, "%u", a->port);
+    struct addrinfo *found = NULL;
+    int failed = getaddrinfo(a->host, port, hints, &found);
+    if (failed)
+        return failed;
+    memcpy(ret, found->ai_addr, found->ai_addrlen);
+    *ret_size = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+bool rpc_address_numeric(const struct rpc_address *a, struct sockaddr_storage *ret, socklen_t *ret_size)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
+    return first_address(a, &hints, ret, ret_size) == 0;
+}
+
 enum err rpc_address_resolve(const struct rpc_address *a, struct sockaddr_storage *ret, socklen_t *ret_size,
                              struct err_text *why)
 {
@@ -98,14 +120,8 @@ enum err rpc_address_resolve(const struct rpc_address *a, struct sockaddr_storag
      */
     if (strcmp(a->host, "localhost") == 0)
         hints.ai_family = AF_INET;
-    char port[8];
-    snprintf(port, sizeof port, "%u", a->port);
-    struct addrinfo *found = NULL;
-    int failed = getaddrinfo(a->host, port, &hints, &found);
+    int failed = first_address(a, &hints, ret, ret_size);
     if (failed)
         return err_explain(why, ERR_ADDRESS, "can't resolve \"%s\": %s", a->host, gai_strerror(failed));
-    memcpy(ret, found->ai_addr, found->ai_addrlen);
-    *ret_size = found->ai_addrlen;
-    freeaddrinfo(found);
     return ERR_OK;
 }

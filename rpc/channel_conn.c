@@ -190,13 +190,15 @@ enum err conn_open(struct rpc_channel *c, int64_t deadline_ns, struct channel_wa
     struct sockaddr_storage to;
     socklen_t size;
     why->text[0] = 0;
-    if (rpc_address_resolve(&c->address, &to, &size, why) != ERR_OK)
-        return ERR_UNREACHABLE;
+    enum err e = channel_lookup(&c->address, until_ns, w, &to, &size, why);
+    if (e == ERR_TIMEOUT && limit_ns <= deadline_ns)
+        return err_explain(why, ERR_UNREACHABLE, "no name server says where \"%.100s\" is", c->address.host);
+    TRY(e);
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_explain(why, ERR_UNREACHABLE, "can't make a socket: %s", strerror(errno));
     struct channel_conn *conn = conn_new(c, fd);
-    enum err e = socket_connect(fd, &to, size, until_ns, w, why);
+    e = socket_connect(fd, &to, size, until_ns, w, why);
     bool connected = e == ERR_OK;
     if (connected)
         e = conn_greet(conn, until_ns, w, why);

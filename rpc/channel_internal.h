@@ -2,6 +2,7 @@
  *
  *   channel.c         channels and calls: start, result, free
  *   channel_conn.c    one connection: made, read, broken
+ *   channel_lookup.c  the address of a host's name
  *   channel_write.c   whose turn it is to write, and writing
  *   channel_wait.c    threads that wait: eventfds, cancel, wait_any, the reader's role
  *   channel_helper.c  the thread that reads (and finishes writing) where nobody waits
@@ -13,10 +14,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "base/list.h"
 #include "base/map.h"
+#include "rpc/address.h"
 #include "rpc/channel.h"
 #include "rpc/frame.h"
 #include "rpc/pump.h"
@@ -153,6 +156,13 @@ void conn_break(struct channel_conn *conn, enum err status, const struct channel
 void conn_receive(struct channel_conn *conn, const struct channel_waiter *self);
 /* The other side has closed an idle connection. With the lock; the reader's role must be free. */
 bool conn_is_stale(struct channel_conn *conn);
+
+/* channel_lookup.c */
+/* Where that is, with an address at once, and with a name when it is looked up; blocks until the deadline or cancel,
+ * and leaves the look-up behind then. Without any lock. UNREACHABLE with why, TIMEOUT, CANCELLED. */
+#define CHANNEL_LOOKUPS 16u /* under way at a time */
+enum err channel_lookup(const struct rpc_address *a, int64_t deadline_ns, struct channel_waiter *w,
+                        struct sockaddr_storage *ret, socklen_t *ret_size, struct err_text *why) MUST_USE;
 
 /* channel_write.c */
 /* Sends a frame, or queues it behind another thread's. With the lock, which it releases and takes again; by then the

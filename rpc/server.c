@@ -16,7 +16,18 @@
 #include "base/log.h"
 
 #define SERVER_LISTEN_BACKLOG 1024
-#define SERVER_SWEEP_MS 1000 /* how often stalled connections are looked for */
+#define SERVER_SWEEP_MS 1000                /* how often stalled connections are looked for */
+#define SERVER_INCOMPLETE_NS (1 * NS_PER_S) /* a frame that has not come for so long may have to go */
+#define SERVER_KEPT_SHARE 8u                /* of the connections: for new ones, and for important ones */
+
+/* What a connection counts as. */
+enum conn_kind {
+    CONN_NEW, /* its HELLO has not come */
+    CONN_IMPORTANT,
+    CONN_ORDINARY,
+    CONN_CLOSING, /* its descriptor is closed */
+    CONN_KINDS
+};
 
 struct rpc_server {
     uv_tcp_t listener;
@@ -27,12 +38,13 @@ struct rpc_server {
     bool closing;
     uint16_t port;
     int64_t hello_timeout_ns, frame_timeout_ns;
+    size_t incomplete_most; /* bytes */
     struct rpc_pump_factory pumps;
     struct bytes hello;
     struct rpc_server_callbacks callbacks;
-    struct list conns, dirty;
-    unsigned conn_count;
-    int64_t refused_logged_ns;
+    struct list conns[CONN_KINDS], dirty; /* each with the oldest first */
+    unsigned counts[CONN_KINDS], most[CONN_CLOSING];
+    struct log_pace refused, ended; /* lines about who was one too many, and who was closed for a reason of its own */
     void (*done)(void *context);
     void *done_context;
 };
@@ -44,7 +56,8 @@ struct rpc_conn {
     struct list requests; /* that were handed on and are not answered; ONEWAY too */
     unsigned request_count;
     size_t request_bytes;
-    bool greeted; /* its HELLO was accepted */
+    enum conn_kind kind; /* the list that it is in */
+    bool greeted;        /* its HELLO was accepted */
     uint64_t tag;
     int64_t opened_ns;
     char peer[INET6_ADDRSTRLEN + 8];
@@ -103,10 +116,21 @@ static void on_check(uv_check_t *handle)
     server_flush(handle->data);
 }
 
+static void conn_become(struct rpc_conn *c, enum conn_kind kind)
+{
+    struct rpc_server *s = c->server;
+    list_remove(&c->node);
+    s->counts[c->kind]--;
+    c->kind = kind;
+    list_push_back(&s->conns[kind], &c->node);
+    s->counts[kind]++;
+}
+
 static void conn_close(struct rpc_conn *c)
 {
     if (c->stream.closing)
         return;
+    conn_become(c, CONN_CLOSING);
     struct list_node *node;
     while ((node = list_pop_front(&c->requests))) {
         struct rpc_request *r = &container_of(node, struct server_request, node)->request;
@@ -150,6 +174,14 @@ static void conn_hand_on(struct rpc_conn *c, const struct frame *frame)
     c->server->callbacks.on_request(c->server->callbacks.context, &r->request);
 }
 
+/* Important ones may also have what the others leave. */
+static bool conn_has_place(const struct rpc_server *s, enum conn_kind kind)
+{
+    unsigned most = s->most[CONN_ORDINARY] + s->most[CONN_IMPORTANT];
+    return s->counts[CONN_ORDINARY] + s->counts[CONN_IMPORTANT] < most &&
+           (kind == CONN_IMPORTANT || s->counts[CONN_ORDINARY] < s->most[CONN_ORDINARY]);
+}
+
 static enum err conn_greet(struct rpc_conn *c, const struct frame *frame, struct err_text *why)
 {
     if (frame->header.type != FRAME_HELLO)
@@ -157,6 +189,12 @@ static enum err conn_greet(struct rpc_conn *c, const struct frame *frame, struct
     TRY(c->server->callbacks.on_hello(c->server->callbacks.context, frame->message, &c->tag, why));
     c->greeted = true;
     c->stream.parser.size_limit = 0;
+    const struct rpc_server_callbacks *callbacks = &c->server->callbacks;
+    bool important = callbacks->is_important && callbacks->is_important(callbacks->context, c->tag);
+    enum conn_kind kind = important ? CONN_IMPORTANT : CONN_ORDINARY;
+    if (!conn_has_place(c->server, kind))
+        return err_explain(why, ERR_BUSY_NOW, "there are %u of its kind already", c->server->counts[kind]);
+    conn_become(c, kind);
     return ERR_OK;
 }
 
@@ -184,9 +222,10 @@ static enum err on_frame(struct rpc_stream *s, const struct frame *frame, struct
 static void on_end(struct rpc_stream *s, enum err e, const struct err_text *why)
 {
     struct rpc_conn *c = conn_of(s);
+    struct rpc_server *server = c->server;
     if (e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_IO)
         log_debug("connection of %s ended: %s", c->peer, why->text);
-    else
+    else if (log_pace_allows(e == ERR_BUSY_NOW ? &server->refused : &server->ended, clock_boot_ns()))
         log_warn("connection of %s closed: %s: %s", c->peer, err_message(e), why->text);
     conn_close(c);
 }
@@ -198,7 +237,10 @@ static void on_drained(struct rpc_stream *s)
 
 static void server_handle_closed(struct rpc_server *s)
 {
-    if (s->handles > 0 || s->conn_count > 0)
+    for (unsigned kind = 0; kind < CONN_KINDS; kind++)
+        if (s->counts[kind] > 0)
+            return;
+    if (s->handles > 0)
         return;
     void (*done)(void *context) = s->done;
     void *context = s->done_context;
@@ -215,7 +257,7 @@ static void on_conn_closed(struct rpc_stream *stream)
     if (c->greeted && s->callbacks.on_close)
         s->callbacks.on_close(s->callbacks.context, c->tag);
     list_remove(&c->node);
-    s->conn_count--;
+    s->counts[c->kind]--;
     free(c);
     server_handle_closed(s);
 }
@@ -242,11 +284,28 @@ static void describe_peer(const uv_tcp_t *tcp, char *text, size_t size)
     snprintf(text, size, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 }
 
+static void complain_of_accept(struct rpc_server *s, int status)
+{
+    if (log_pace_allows(&s->refused, clock_boot_ns()))
+        log_warn("can't accept a connection: %s", uv_strerror(status));
+}
+
+/* Who has had the longest time for a HELLO goes first: who means it sends one at once. */
+static void make_room_for_new(struct rpc_server *s)
+{
+    while (s->counts[CONN_NEW] > s->most[CONN_NEW]) {
+        struct rpc_conn *oldest = container_of(list_first(&s->conns[CONN_NEW]), struct rpc_conn, node);
+        if (log_pace_allows(&s->refused, clock_boot_ns()))
+            log_warn("connection of %s closed: there are too many that have not said HELLO", oldest->peer);
+        conn_close(oldest);
+    }
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct rpc_server *s = listener->data;
     if (status < 0) {
-        log_warn("can't accept a connection: %s", uv_strerror(status));
+        complain_of_accept(s, status);
         return;
     }
     struct rpc_conn *c = MEM_NEW(struct rpc_conn);
@@ -254,45 +313,85 @@ static void on_connection(uv_stream_t *listener, int status)
     c->opened_ns = clock_boot_ns();
     list_init(&c->requests);
     list_node_init(&c->dirty_node);
-    list_push_back(&s->conns, &c->node);
-    s->conn_count++;
+    c->kind = CONN_NEW;
+    list_push_back(&s->conns[CONN_NEW], &c->node);
+    s->counts[CONN_NEW]++;
     rpc_stream_init(&c->stream, listener->loop, &conn_callbacks, rpc_pump_make(&s->pumps, true));
     status = uv_accept(listener, (uv_stream_t *)&c->stream.tcp);
     if (status < 0) {
-        log_warn("can't accept a connection: %s", uv_strerror(status));
+        complain_of_accept(s, status);
         conn_close(c);
         return;
     }
-    if (s->conn_count > LIMIT_CONNECTIONS) {
-        if (c->opened_ns - s->refused_logged_ns >= NS_PER_S) {
-            s->refused_logged_ns = c->opened_ns;
-            log_warn("connection refused: there are %u already", LIMIT_CONNECTIONS);
-        }
-        conn_close(c);
-        return;
-    }
+    make_room_for_new(s);
     describe_peer(&c->stream.tcp, c->peer, sizeof c->peer);
     rpc_stream_begin(&c->stream);
     rpc_stream_send(&c->stream, (struct frame_header){.type = FRAME_HELLO}, bytes_slice(&s->hello), SLICE(NULL, 0));
+}
+
+static void tell_left_out(struct log_pace *pace, int64_t now, const char *what)
+{
+    unsigned count = log_pace_left_out(pace, now);
+    if (count > 0)
+        log_warn("%u more connections were %s", count, what);
+}
+
+static void sweep_conn(struct rpc_conn *c, int64_t now)
+{
+    struct rpc_server *s = c->server;
+    bool silent = !c->greeted && now - c->opened_ns > s->hello_timeout_ns;
+    bool inside = c->stream.frame_since_ns && now - c->stream.frame_since_ns > s->frame_timeout_ns;
+    if (!silent && !inside)
+        return;
+    if (log_pace_allows(&s->ended, now))
+        log_warn("connection of %s closed: %s for %" PRId64 " ms", c->peer,
+                 silent ? "no HELLO" : "a frame is incomplete",
+                 (silent ? s->hello_timeout_ns : s->frame_timeout_ns) / NS_PER_MS);
+    conn_close(c);
+}
+
+static size_t incomplete_bytes(const struct rpc_conn *c)
+{
+    return c->stream.frame_since_ns ? c->stream.parser.buffer.size - c->stream.parser.consumed : 0;
+}
+
+/* All that is incomplete, and whose has been for longest, and for too long; NULL: nobody's. */
+static size_t find_incomplete(const struct rpc_server *s, int64_t before_ns, struct rpc_conn **ret_oldest)
+{
+    size_t sum = 0;
+    *ret_oldest = NULL;
+    for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
+        list_for_each (node, &s->conns[kind]) {
+            struct rpc_conn *c = container_of(node, struct rpc_conn, node);
+            size_t bytes = incomplete_bytes(c);
+            sum += bytes;
+            if (bytes > 0 && c->stream.frame_since_ns < before_ns &&
+                (!*ret_oldest || c->stream.frame_since_ns < (*ret_oldest)->stream.frame_since_ns))
+                *ret_oldest = c;
+        }
+    return sum;
+}
+
+static void sweep_incomplete(struct rpc_server *s, int64_t now)
+{
+    struct rpc_conn *oldest;
+    while (find_incomplete(s, now - SERVER_INCOMPLETE_NS, &oldest) > s->incomplete_most && oldest) {
+        if (log_pace_allows(&s->refused, now))
+            log_warn("connection of %s closed: incomplete frames take too much memory", oldest->peer);
+        conn_close(oldest);
+    }
 }
 
 static void on_sweep(uv_timer_t *timer)
 {
     struct rpc_server *s = timer->data;
     int64_t now = clock_boot_ns();
-    list_for_each_safe (node, &s->conns) {
-        struct rpc_conn *c = container_of(node, struct rpc_conn, node);
-        if (c->stream.closing)
-            continue;
-        if (!c->greeted && now - c->opened_ns > s->hello_timeout_ns) {
-            log_warn("connection of %s closed: no HELLO in %" PRId64 " ms", c->peer, s->hello_timeout_ns / NS_PER_MS);
-            conn_close(c);
-        } else if (c->stream.frame_since_ns && now - c->stream.frame_since_ns > s->frame_timeout_ns) {
-            log_warn("connection of %s closed: a frame is incomplete for %" PRId64 " ms", c->peer,
-                     s->frame_timeout_ns / NS_PER_MS);
-            conn_close(c);
-        }
-    }
+    sweep_incomplete(s, now);
+    for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
+        list_for_each_safe (node, &s->conns[kind])
+            sweep_conn(container_of(node, struct rpc_conn, node), now);
+    tell_left_out(&s->refused, now, "refused or closed, since there was too much");
+    tell_left_out(&s->ended, now, "closed, since they broke the protocol or said nothing");
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -317,8 +416,11 @@ static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const 
     s->callbacks = *callbacks;
     s->hello_timeout_ns = RPC_SERVER_HELLO_TIMEOUT_S * NS_PER_S;
     s->frame_timeout_ns = RPC_SERVER_FRAME_TIMEOUT_S * NS_PER_S;
-    list_init(&s->conns);
+    for (unsigned kind = 0; kind < CONN_KINDS; kind++)
+        list_init(&s->conns[kind]);
     list_init(&s->dirty);
+    rpc_server_set_connections(s, LIMIT_CONNECTIONS);
+    s->incomplete_most = RPC_SERVER_INCOMPLETE_BYTES;
     rpc_server_set_hello(s, hello);
     CHECK(uv_tcp_init(loop, &s->listener) == 0 && uv_timer_init(loop, &s->sweep) == 0);
     CHECK(uv_prepare_init(loop, &s->prepare) == 0 && uv_check_init(loop, &s->check) == 0);
@@ -385,6 +487,18 @@ void rpc_server_set_pumps(struct rpc_server *s, const struct rpc_pump_factory *f
     s->pumps = *f;
 }
 
+void rpc_server_set_connections(struct rpc_server *s, unsigned most)
+{
+    CHECK(most >= RPC_SERVER_CONNECTIONS_MIN);
+    s->most[CONN_NEW] = s->most[CONN_IMPORTANT] = most / SERVER_KEPT_SHARE;
+    s->most[CONN_ORDINARY] = most - s->most[CONN_NEW] - s->most[CONN_IMPORTANT];
+}
+
+void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes)
+{
+    s->incomplete_most = bytes;
+}
+
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns)
 {
     s->hello_timeout_ns = hello_ns;
@@ -432,10 +546,14 @@ void rpc_release(struct rpc_request *request)
     request_free(server_request_of(request));
 }
 
-void rpc_server_drop_connections(struct rpc_server *s)
+void rpc_server_drop_connections(struct rpc_server *s, int64_t before_ns)
 {
-    list_for_each_safe (node, &s->conns)
-        conn_close(container_of(node, struct rpc_conn, node));
+    for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
+        list_for_each_safe (node, &s->conns[kind]) {
+            struct rpc_conn *c = container_of(node, struct rpc_conn, node);
+            if (c->opened_ns < before_ns)
+                conn_close(c);
+        }
 }
 
 void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *context)
@@ -443,6 +561,6 @@ void rpc_server_close(struct rpc_server *s, void (*done)(void *context), void *c
     CHECK(!s->closing);
     s->done = done;
     s->done_context = context;
-    rpc_server_drop_connections(s);
+    rpc_server_drop_connections(s, INT64_MAX);
     server_close_handles(s);
 }

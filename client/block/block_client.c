@@ -14,7 +14,6 @@
 
 #define SPARE_PART 8u /* of a block in memory: more than that is not kept with it unused */
 #define LAST_PUTS_NS (200 * NS_PER_MS)
-#define SPACE_CACHED_NS (2 * NS_PER_S)
 
 struct block_buffer *block_buffer_within(void *memory, struct slice data)
 {
@@ -387,59 +386,4 @@ enum err block_client_get(struct block_client *c, const struct sha256 *id, struc
     }
     arena_free(&a);
     return e;
-}
-
-/* ---- space ---- */
-
-static enum err ask_space(struct block_server *s, struct rpc_cancel *cancel, uint64_t *total, uint64_t *available)
-{
-    struct rpc_call *call = NULL;
-    struct slice message, payload;
-    enum err e = rpc_channel_call(s->channel, METHOD_BLOCK_INFO, SLICE(NULL, 0), NULL, 0,
-                                  clock_boot_ns() + BLOCK_TRY_NS, cancel, &call, &message, &payload);
-    if (e == ERR_OK) {
-        struct arena a = {0};
-        struct wire_block_info info;
-        struct err_text why;
-        e = wire_block_info_decode(message, &a, &info, &why);
-        if (e == ERR_OK) {
-            *total += info.disk_total;
-            *available += info.disk_free;
-        }
-        arena_free(&a);
-    }
-    if (call)
-        rpc_call_free(call);
-    return e;
-}
-
-enum err block_client_space(struct block_client *c, struct rpc_cancel *cancel, struct block_client_space *ret)
-{
-    int64_t now = clock_boot_ns();
-    pthread_mutex_lock(&c->lock);
-    bool cached = c->space_ns != 0 && now - c->space_ns < SPACE_CACHED_NS;
-    *ret = c->space;
-    pthread_mutex_unlock(&c->lock);
-    if (cached)
-        return ERR_OK;
-    struct block_route route;
-    struct sha256 any = {{0}};
-    struct block_client_space space = {0};
-    block_route_for(c, &any, &route);
-    for (unsigned i = 0; i < (route.well ? route.well : route.count); i++) {
-        enum err e = ask_space(route.servers[i], cancel, &space.total, &space.free);
-        if (e == ERR_CANCELLED)
-            return e;
-        if (e != ERR_OK)
-            block_server_suspect(route.servers[i], e);
-    }
-    if (route.replicas > 0) {
-        space.total /= route.replicas;
-        space.free /= route.replicas;
-    }
-    pthread_mutex_lock(&c->lock);
-    c->space = *ret = space;
-    c->space_ns = now;
-    pthread_mutex_unlock(&c->lock);
-    return ERR_OK;
 }

@@ -70,7 +70,9 @@ enum err block_client_get_together(struct block_client *c, const struct sha256 *
                                    void *context) MUST_USE;
 
 struct block_client_space {
-    uint64_t total, free; /* bytes as a user can count on them: sums over the servers, divided by the replicas */
+    uint64_t total, free; /* bytes: sums over the servers, divided by the replicas */
+    uint64_t available;   /* that can be written, each with as many copies as there shall be; less than what is free,
+                             since   servers keep some of it, and by more when one of them has less room than others */
 };
 /* Cached for 2 s. */
 enum err block_client_space(struct block_client *c, struct rpc_cancel *cancel, struct block_client_space *ret) MUST_USE;

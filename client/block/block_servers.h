@@ -61,6 +61,8 @@ void block_server_in_time(struct block_server *s);
 enum err block_route_for_put(struct block_client *c, const struct sha256 *id, struct rpc_cancel *cancel,
                              struct block_route *ret) MUST_USE;
 void block_server_suspect(struct block_server *s, enum err why);
+/* How many bytes can have so many copies, each on another server, where these have so much room. Pure. */
+uint64_t block_space_writable(const uint64_t *room, unsigned count, unsigned copies);
 /* It did what it was asked. */
 void block_server_answered(struct block_server *s);
 /* Tells it that its copy of the block is bad, or missing where one should be; others had a good one. It may be too soon

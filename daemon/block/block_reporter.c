@@ -142,11 +142,18 @@ static void on_work_done(uv_work_t *work, int cancelled)
     report(r);
 }
 
+/* A new member has a cluster when it has applied something of the cluster's state. Before, it may never be taken in,
+ * and nobody shall put copies there meanwhile. */
+static bool waits_to_be_taken_in(const struct node *n)
+{
+    return n->replica && n->config.join && !datadir_cluster_id(n->dir);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct block_reporter *r = timer->data;
     schedule(r, REPORT_MS);
-    if (r->work_under_way || !node_in_service(r->node))
+    if (r->work_under_way || !node_in_service(r->node) || waits_to_be_taken_in(r->node))
         return;
     r->work_under_way = true;
     CHECK(uv_queue_work(r->node->loop, &r->work, on_work, on_work_done) == 0);

@@ -211,7 +211,9 @@ void service_block_info(struct node *n, struct wire_block_info *ret)
                                     .blocks = n->block_stat.blocks,
                                     .block_bytes = n->block_stat.block_bytes,
                                     .disk_total = n->block_stat.disk_total,
-                                    .disk_free = n->block_stat.disk_free};
+                                    .disk_free = n->block_stat.disk_free,
+                                    .disk_kept = node_space_kept(n),
+                                    .full = n->blocks_full};
     block_keeper_describe(n, &ret->upkeep);
 }
 

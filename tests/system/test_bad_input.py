@@ -71,6 +71,37 @@ def test_port_in_use(tmp_path):
         refused([BIN / "surfd", "-l", "-p", port, "--data", tmp_path / "data"], port, "use")
 
 
+def test_silent_connections_keep_nobody_out(make_cluster):
+    """Many more than there may be, all the time: surfctl, other nodes and mounts get through, and the log stays short."""
+    c = make_cluster(3, extra=["--connections", "32"])
+    c.wait_formed()
+    held = []
+
+    def more(node):
+        held.append(socket.create_connection(("127.0.0.1", node.port), 20 * clusters.PATIENCE))
+
+    try:
+        for _ in range(100):
+            for node in c.nodes.values():
+                more(node)
+        mount = c.mount("a")
+        for number in range(20):
+            (mount / f"f{number}").write_bytes(os.urandom(20_000))
+            for node in c.nodes.values():
+                more(node)
+        # The leader's connections come anew, too.
+        c.nodes[c.wait_leader()].kill()
+        c.wait_leader()
+        (mount / "after").write_text("x")
+        c.bring_back()
+        for node in c.nodes.values():
+            said = [line for line in node.log.read_text().splitlines() if "connection" in line and " WARN " in line]
+            assert 0 < len(said) < 30, said
+    finally:
+        for s in held:
+            s.close()
+
+
 def test_data_directory_of_another_node(make_cluster):
     c = make_cluster(3)
     c.wait_leader()

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import struct
 import subprocess
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 
 import cluster as clusters
+import web
 import workload
 
 FS_IOC_SHUTDOWN = 0x8004587D  # ext4: from now on nothing reaches the device
@@ -86,6 +88,57 @@ def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
         clusters.wait_until("node 2 to come back", lambda: c.node_states()[2]["state"] in ("FOLLOWER", "LEADER"))
         c.wait_caught_up()
         assert len(list(a.path.iterdir())) == 51
+        c.check_sound()
+    finally:
+        for mount in c.mounts.values():
+            mount.stop()
+        for node in c.nodes.values():
+            node.stop()
+
+
+def test_a_server_without_room_is_told_and_not_counted(make_cluster, disks):
+    """One of three takes no more blocks, long before it steps aside: all that tell of servers say so, and df counts what can have three copies."""
+    c = make_cluster(3, extra=["--disk-reserve", "64"], start=False)
+    disk = disks("small", 512)
+    place(c, 2, disk)
+    cluster_web = web.Web(c)
+
+    def full():
+        return {b["id"]: b["full"] for b in c.status()["block_servers"]}
+
+    def space():
+        s = os.statvfs(c.mounts["a"].path)
+        return s.f_bavail * s.f_frsize, s.f_bfree * s.f_frsize
+
+    def bytes_free():
+        s = os.statvfs(disk.path)
+        return s.f_bavail * s.f_frsize
+
+    try:
+        cluster_web.start()
+        c.wait_formed()
+        a = c.mount("a")
+        (a / "before").write_text("x")
+        assert full() == {1: False, 2: False, 3: False} and "FULL" not in c.surfctl("status").stdout
+        available, free = space()
+        # Not more than the smallest of three has room for, less what it keeps.
+        assert 0 < available <= (512 - 128) << 20 and available < free
+        ballast = disk.path / "ballast"
+        with open(ballast, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, bytes_free() - (100 << 20))
+        clusters.wait_until("it to be told", lambda: full() == {1: False, 2: True, 3: False})
+        assert [line.split()[0] for line in c.surfctl("status").stdout.splitlines() if "FULL" in line] == ["2"]
+        assert "FULL: no blocks are taken before more than 128.0 MiB are free" in c.surfctl("blocks").stdout
+        assert {b["id"]: b["full"] for b in json.loads(c.surfctl("--json", "blocks").stdout)["servers"]} == full()
+        assert "FULL" in c.surfctl("state", 2).stdout and c.state(2)["blocks_full"] and c.state(2)["disk_kept"] == 128 << 20
+        told = cluster_web.get(c.wait_leader(), "/metrics").text
+        assert [f'surf_block_server_full{{server="{n}"}} {int(n == 2)}' in told for n in (1, 2, 3)] == [True] * 3
+        assert "\nsurf_blocks_full 1\n" in cluster_web.get(2, "/metrics").text
+        clusters.wait_until("df to know", lambda: space()[0] == 0)
+        assert space()[1] > 0
+        ballast.unlink()
+        clusters.wait_until("it to take blocks again", lambda: not any(full().values()))
+        clusters.wait_until("df to know", lambda: 0 < space()[0] <= (512 - 128) << 20)
         c.check_sound()
     finally:
         for mount in c.mounts.values():

@@ -64,6 +64,35 @@ def test_run_start_stop_reset(local):
     assert not run.exists()
 
 
+def test_make_run_builds_what_it_runs_and_says_little(tmp_path):
+    """Of a build that works the output is a line at most; of one that fails, all of it. cmake is a script here."""
+    for name in ("Makefile", "packaging"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    cmake = tmp_path / "tools" / "cmake"
+    cmake.parent.mkdir()
+    env = dict(os.environ, PATH=f"{cmake.parent}:{os.environ['PATH']}")
+
+    def make(*targets):
+        return subprocess.run(["make", "-C", tmp_path, "--no-print-directory", *targets], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=60 * clusters.PATIENCE)
+
+    def cmake_is(last):
+        cmake.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\nseq -f "[%g/1400] cc" 1400\n{last}\n')
+        cmake.chmod(0o755)
+
+    cmake_is("exit 0")
+    done = make("programs")
+    assert done.returncode == 0 and done.stdout.count("\n") <= 1 and "[1/1400]" not in done.stdout, done.stdout
+    configured, built = (tmp_path / "calls").read_text().splitlines()
+    assert "--preset release" in configured and built.endswith("--target surfd surffs surfctl")
+    cmake_is("echo no such header >&2; exit 1")
+    done = make("programs")
+    assert done.returncode != 0 and "[1/1400]" in done.stdout and "no such header" in done.stdout
+    for target in ("run", "run-both", "run-meta", "run-block"):
+        told = make("--dry-run", target).stdout
+        assert "--target surfd surffs surfctl" in told and told.count("cmake --build") == 1, told
+
+
 def test_a_port_in_use_is_named(local):
     with socket.socket() as s:
         s.bind(("127.0.0.1", local.base + 2))

@@ -1,6 +1,9 @@
 """Members of the metastore come and go while it is in use."""
 
+import contextlib
 import json
+import os
+import pathlib
 import signal
 
 import cluster as clusters
@@ -63,6 +66,36 @@ def test_peers_alone_add_nobody(make_cluster):
         assert c.members() == {1: "voter"} and c.wait_leader() == 1
     finally:
         new.stop()
+
+
+def test_who_waits_to_be_taken_in_is_no_block_server(cluster):
+    """A new node that knows the members, and is connected to the leader, gets no copies before it is one of them."""
+    leader = cluster.wait_leader()
+    node = cluster.join(4, "--peers", cluster.peers)
+
+    def registered():
+        return {b["id"] for b in cluster.status()["block_servers"]}
+
+    def connected():
+        """By sockets: nothing else tells of a node that is no member."""
+        descriptors, sockets = pathlib.Path(f"/proc/{node.process.pid}/fd"), set()
+        for descriptor in descriptors.iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                sockets.add(os.readlink(descriptor))
+        to = f"0100007F:{cluster.nodes[leader].port:04X}"
+        with open("/proc/net/tcp") as f:
+            return any(line[2] == to and line[3] == "01" and f"socket:[{line[9]}]" in sockets for line in map(str.split, f))
+
+    clusters.wait_until("it to be connected to the leader", connected)
+    for _ in range(20):  # what it says of itself comes at once, before these
+        cluster.surfctl("kv", "put", "k", "v")
+    assert registered() == {1, 2, 3}
+    cluster.surfctl("members", "add", 4, node.address)
+    cluster.surfctl("members", "promote", 4)
+    clusters.wait_until("it to be registered", lambda: registered() == {1, 2, 3, 4})
+    entries = [e["text"] for e in cluster.state(leader, log=100)["log"]]
+    assert next(i for i, e in enumerate(entries) if e.startswith("config") and "4" in e) < \
+        next(i for i, e in enumerate(entries) if "block" in e and ":%d" % node.port in e), entries
 
 
 def test_refusals_say_why(cluster):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -301,3 +302,22 @@ def test_reconnecting_is_no_storm(cluster):
     assert most <= 4 * MOUNTS + 50
     assert per_second < 100 * MOUNTS
     assert max(served) < 10 * clusters.PATIENCE
+
+
+def test_surfctl_in_time_without_names(tmp_path):
+    """A name server takes questions and answers none: what was asked for ends in its time all the same."""
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.77\noptions timeout:10 attempts:2\n")
+    begin = ["unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        try:
+            hole.bind(("127.0.0.77", 53))
+        except OSError as e:
+            pytest.skip(f"no port 53 here: {e}")
+        if subprocess.run([*begin, "true"], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("no mount namespaces here")
+        begun = time.monotonic()
+        done = subprocess.run([*begin, clusters.BIN / "surfctl", "-t", "2", "-m", "nowhere.test:9", "status"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=100 * clusters.PATIENCE)
+    assert done.returncode == 1 and 'no name server says where "nowhere.test" is' in done.stderr
+    assert time.monotonic() - begun < 5 * clusters.PATIENCE

@@ -62,7 +62,9 @@ void sample_block_info(struct prng *p, struct arena *a, struct wire_block_info *
                                     .blocks = any_u64(p),
                                     .block_bytes = any_u64(p),
                                     .disk_total = any_u64(p),
-                                    .disk_free = any_u64(p)};
+                                    .disk_free = any_u64(p),
+                                    .disk_kept = any_u64(p),
+                                    .full = sample_bool(p)};
     sample_upkeep(p, &ret->upkeep);
 }
 
@@ -98,6 +100,8 @@ static void sample_admin_lists(struct prng *p, struct arena *a, unsigned max_cou
                                                       .block_bytes = any_u64(p),
                                                       .disk_total = any_u64(p),
                                                       .disk_free = any_u64(p),
+                                                      .disk_kept = any_u64(p),
+                                                      .full = sample_bool(p),
                                                       .weight = any_u64(p),
                                                       .draining = sample_bool(p),
                                                       .weight_fixed = sample_bool(p)};
@@ -154,6 +158,8 @@ void sample_admin_state(struct prng *p, struct arena *a, unsigned max_count, str
         .block_bytes = any_u64(p),
         .disk_total = any_u64(p),
         .disk_free = any_u64(p),
+        .disk_kept = any_u64(p),
+        .blocks_full = sample_bool(p),
     };
     if (ret->has_cluster_id)
         fill(p, ret->cluster_id, 16);

@@ -178,6 +178,7 @@ def test_the_file_table_of_any_node(cluster):
     before = table(cluster, behind)
     (m / "later").write_bytes(b"later")
     assert "later" in table(cluster, leader) and table(cluster, behind) == before
+    wait_until("the other one to be told of it", lambda: "later" in table(cluster, others[0]))
     cluster.surfctl("crash", others[0])
     assert "later" in table(cluster, leader) and table(cluster, others[0]) == table(cluster, leader)
     for number in (behind, *others):
@@ -185,3 +186,9 @@ def test_the_file_table_of_any_node(cluster):
     wait_until("all nodes to have it", lambda: same_tables(cluster) and versions(cluster, 1)["later"] > 0)
     text = cluster.surfctl("state", 1, "--files", "/d", "--log", 0).stdout
     assert "/d/big" in text and big["blocks"][0][:12] in text
+    # The table and nothing else, and of an error nothing else either.
+    lines = text.splitlines()
+    assert lines[0].startswith("mode ") and lines[-1].startswith("as of entry ") and all("/d" in line for line in lines[1:-1])
+    wrong = cluster.surfctl("state", 1, "--files", "/absent", check=False)
+    assert wrong.returncode == 1 and wrong.stdout == "" and wrong.stderr.count("\n") == 1 and "no such path" in wrong.stderr
+    assert cluster.surfctl("state", 1).stdout.startswith("node 1 at ")

@@ -144,6 +144,26 @@ static void test_system_log(void **state)
     close(fd);
 }
 
+static void test_pace(void **state)
+{
+    (void)state;
+    struct log_pace pace = {0};
+    int64_t now_ns = 5 * LOG_PACE_NS;
+    for (unsigned i = 0; i < 100000; i++)
+        assert_int_equal(log_pace_allows(&pace, now_ns + i), i < LOG_PACE_LINES);
+    assert_int_equal(log_pace_left_out(&pace, now_ns + LOG_PACE_NS - 1), 0);
+    /* Nothing is lost when the next line comes before it was told. */
+    assert_false(log_pace_allows(&pace, now_ns + LOG_PACE_NS));
+    assert_int_equal(log_pace_left_out(&pace, now_ns + LOG_PACE_NS), 100001 - LOG_PACE_LINES);
+    assert_int_equal(log_pace_left_out(&pace, now_ns + 9 * LOG_PACE_NS), 0);
+    for (unsigned i = 0; i < 3 * LOG_PACE_LINES; i++)
+        assert_int_equal(log_pace_allows(&pace, now_ns + 2 * LOG_PACE_NS), i < LOG_PACE_LINES);
+    assert_int_equal(log_pace_left_out(&pace, now_ns + 4 * LOG_PACE_NS), 2 * LOG_PACE_LINES);
+    /* Slow ones are all written. */
+    for (int64_t i = 0; i < 100; i++)
+        assert_true(log_pace_allows(&pace, now_ns + (6 + i) * LOG_PACE_NS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_long_lines_are_cut),
         cmocka_unit_test(test_threads_do_not_mix_lines),
         cmocka_unit_test(test_system_log),
+        cmocka_unit_test(test_pace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "client/block/block_cache.h"
+#include "client/block/block_servers.h"
 #include "cluster.h"
 
 struct fixture {
@@ -468,6 +469,52 @@ static void space_is_counted_once(void **state)
     assert_int_equal(block_client_space(f->blocks, NULL, &space), ERR_OK);
     assert_int_equal(space.total, 3000);
     assert_int_equal(space.free, 1500);
+    assert_int_equal(space.available, 1500);
+    end(f);
+}
+
+static void space_is_what_can_have_all_copies(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned count, copies;
+        uint64_t room[5], writable;
+    } cases[] = {
+        {3, 3, {100, 100, 100}, 100},
+        {3, 3, {100, 7, 100}, 7},
+        {3, 3, {100, 0, 100}, 0},
+        {3, 2, {100, 0, 100}, 100},
+        {3, 2, {100, 100, 100}, 150},
+        {3, 2, {1000, 10, 20}, 30},
+        {3, 1, {1, 2, 3}, 6},
+        {5, 3, {9, 9, 9, 9, 9}, 15},
+        {2, 3, {9, 9}, 0},
+        {0, 0, {0}, 0},
+        {1, 1, {0}, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(block_space_writable(cases[i].room, cases[i].count, cases[i].copies), cases[i].writable);
+    uint64_t vast[2] = {UINT64_MAX, UINT64_MAX};
+    assert_true(block_space_writable(vast, 2, 2) > UINT64_MAX / 128);
+}
+
+static void space_that_servers_keep_is_not_available(void **state)
+{
+    (void)state;
+    struct fixture *f = start(3, 0);
+    struct block_client_space space;
+    for (int i = 0; i < 3; i++)
+        atomic_store(&f->cluster.servers[i].disk_kept, 400);
+    atomic_store(&f->cluster.servers[1].disk_free, 600);
+    assert_int_equal(block_client_space(f->blocks, NULL, &space), ERR_OK);
+    assert_int_equal(space.free, 1200);
+    assert_int_equal(space.available, 200);
+    end(f);
+    f = start(3, 0);
+    atomic_store(&f->cluster.servers[2].full, true);
+    assert_int_equal(block_client_space(f->blocks, NULL, &space), ERR_OK);
+    assert_int_equal(space.free, 1500);
+    assert_int_equal(space.available, 0);
     end(f);
 }
 
@@ -561,6 +608,8 @@ int main(void)
         cmocka_unit_test(a_tracker_bounds_what_is_unsynced),
         cmocka_unit_test(many_threads_and_a_flapping_server),
         cmocka_unit_test(space_is_counted_once),
+        cmocka_unit_test(space_is_what_can_have_all_copies),
+        cmocka_unit_test(space_that_servers_keep_is_not_available),
         cmocka_unit_test(the_cache_keeps_what_was_used_last),
         cmocka_unit_test(readers_of_one_block_share_a_fetch),
     };

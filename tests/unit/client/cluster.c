@@ -227,7 +227,9 @@ static void on_info(struct fake_server *s, struct rpc_request *request)
                                    .address = slice_str(s->base.address),
                                    .boot_id = s->boot_id,
                                    .disk_total = 3000,
-                                   .disk_free = 1500};
+                                   .disk_free = atomic_load(&s->disk_free),
+                                   .disk_kept = atomic_load(&s->disk_kept),
+                                   .full = atomic_load(&s->full)};
     answer(s, request, 0, ERR_OK, wire_block_info_encode(&info, &request->arena), NULL);
 }
 
@@ -325,6 +327,7 @@ static void server_start(struct fake_server *s, uint32_t id)
 {
     s->id = id;
     s->boot_id = id;
+    atomic_store(&s->disk_free, 1500);
     CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
     CHECK(pthread_cond_init(&s->changed, NULL) == 0);
     loop_start(&s->base, id, s, on_block_request);

@@ -39,6 +39,8 @@ struct fake_server {
     uint32_t id;
     _Atomic int fault;
     atomic_int get_delay_ms, sync_delay_ms, put_delay_ms;
+    atomic_uint disk_free, disk_kept; /* of 3000 bytes */
+    atomic_bool full;
     atomic_uint puts, gets, syncs, durable_puts, put_blocks, refused;
     pthread_mutex_t lock; /* protects all below */
     pthread_cond_t changed;

@@ -103,7 +103,7 @@ static void on_request(void *context, struct rpc_request *request)
         if (mode == FAKE_DROPS) {
             /* Once: the next connection is served. */
             atomic_store(&n->mode, FAKE_SERVES);
-            rpc_server_drop_connections(n->server);
+            rpc_server_drop_connections(n->server, INT64_MAX);
             rpc_release(request);
         } else if (mode == FAKE_SILENT) {
             rpc_release(request);

@@ -74,8 +74,10 @@ static void test_values(void **state)
     set("election", "manual");
     set("reads", "readindex");
     set("session-timeout", "5");
+    set("connections", "16");
     finishes();
     assert_int_equal(c.port, 9002); /* from the own entry */
+    assert_int_equal(c.connections, 16);
     assert_int_equal(c.peer_count, 3);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(c.peers[i].id, i + 1);
@@ -133,6 +135,9 @@ static void test_bad_values(void **state)
         {"reads", "stale"},
         {"debug", "yes"},
         {"session-timeout", "1"},
+        {"connections", "15"},
+        {"connections", "65537"},
+        {"connections", "many"},
         {"peers", "1=localhost"},
         {"peers", "x=127.0.0.1:1"},
         {"peers", "127.0.0.1:1"},

@@ -101,8 +101,12 @@ static void on_request(void *context, struct rpc_request *r)
         break;
     }
     case FIXTURE_DROP:
-        rpc_server_drop_connections(f->server);
+        rpc_server_drop_connections(f->server, INT64_MAX);
         CHECK(r->gone && !r->conn);
+        rpc_reply(r, ERR_OK, SLICE(NULL, 0), NULL);
+        break;
+    case FIXTURE_DROP_OLD:
+        rpc_server_drop_connections(f->server, (int64_t)get_u64be(r->message.data));
         rpc_reply(r, ERR_OK, SLICE(NULL, 0), NULL);
         break;
     case FIXTURE_NOTE:
@@ -114,6 +118,12 @@ static void on_request(void *context, struct rpc_request *r)
     default:
         rpc_reply(r, ERR_NO_METHOD, SLICE(NULL, 0), NULL);
     }
+}
+
+static bool is_important(void *context, uint64_t tag)
+{
+    (void)context;
+    return tag == strlen(FIXTURE_IMPORTANT);
 }
 
 static void on_close(void *context, uint64_t tag)
@@ -142,7 +152,7 @@ static void on_wake(uv_async_t *handle)
 {
     struct fixture *f = handle->data;
     if (atomic_exchange(&f->drop, false))
-        rpc_server_drop_connections(f->server);
+        rpc_server_drop_connections(f->server, INT64_MAX);
     if (atomic_exchange(&f->release, false))
         release_all(f);
     if (atomic_exchange(&f->stop, false))
@@ -164,8 +174,12 @@ static void prepare(struct fixture *f, uint16_t port)
     CHECK(uv_loop_init(&f->loop) == 0);
     CHECK(uv_async_init(&f->loop, &f->wake, on_wake) == 0);
     f->wake.data = f;
-    struct rpc_server_callbacks callbacks = {
-        .context = f, .on_hello = on_hello, .on_request = on_request, .on_close = on_close, .on_reply = on_reply};
+    struct rpc_server_callbacks callbacks = {.context = f,
+                                             .on_hello = on_hello,
+                                             .on_request = on_request,
+                                             .is_important = is_important,
+                                             .on_close = on_close,
+                                             .on_reply = on_reply};
     struct err_text why = {""};
     enum err e = rpc_server_listen(&f->loop, "127.0.0.1", port, slice_str("server"), &callbacks, &f->server, &why);
     if (e != ERR_OK)
@@ -206,6 +220,20 @@ void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns)
 {
     prepare(f, 0);
     rpc_server_set_timeouts(f->server, hello_ns, frame_ns);
+    go(f);
+}
+
+void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes)
+{
+    prepare(f, 0);
+    rpc_server_set_incomplete(f->server, incomplete_bytes);
+    go(f);
+}
+
+void fixture_start_small(struct fixture *f, unsigned connections)
+{
+    prepare(f, 0);
+    rpc_server_set_connections(f->server, connections);
     go(f);
 }
 

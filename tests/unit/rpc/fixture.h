@@ -18,6 +18,7 @@ enum fixture_method {
     FIXTURE_SINK,     /* empty reply */
     FIXTURE_SOURCE,   /* message: u32 size; a payload of that size, whatever is in it */
     FIXTURE_DROP,     /* drops all connections, this request's too */
+    FIXTURE_DROP_OLD, /* message: u64 clock_boot_ns; drops those that were there before */
     FIXTURE_NOTE,     /* ONEWAY: counted */
 };
 
@@ -36,6 +37,8 @@ struct fixture {
     bool refuse_hello;
 };
 
+#define FIXTURE_IMPORTANT "administrator" /* whose HELLO this is counts as important */
+
 static inline uint8_t fixture_byte(size_t i)
 {
     return (uint8_t)(i * 31 + (i >> 11));
@@ -46,8 +49,10 @@ void fixture_start(struct fixture *f, uint16_t port);
 void fixture_start_refusing(struct fixture *f); /* closes whoever says HELLO */
 void fixture_start_with_pumps(struct fixture *f, const struct rpc_pump_factory *pumps);
 void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns); /* with these time-outs */
-void fixture_drop(struct fixture *f);                                            /* drops all connections, soon */
-void fixture_release(struct fixture *f);                                         /* as FIXTURE_RELEASE, soon */
+void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes); /* with so much memory for incomplete frames */
+void fixture_start_small(struct fixture *f, unsigned connections);     /* with room for so many */
+void fixture_drop(struct fixture *f);                                  /* drops all connections, soon */
+void fixture_release(struct fixture *f);                               /* as FIXTURE_RELEASE, soon */
 void fixture_stop(struct fixture *f);
 
 /* Until the condition holds; fails the test after 20 s. */

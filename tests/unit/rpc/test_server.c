@@ -293,6 +293,26 @@ static void test_dropping_connections(void **state)
     let_server_go_round();
 }
 
+static void test_dropping_those_of_before(void **state)
+{
+    (void)state;
+    struct client old[3], fresh;
+    uint8_t now[8];
+    for (int i = 0; i < 3; i++)
+        client_open(&old[i]);
+    put_u64be(now, (uint64_t)clock_boot_ns());
+    client_open(&fresh);
+    client_ask(&fresh, 1, FIXTURE_DROP_OLD, SLICE(now, 8));
+    client_expect(&fresh, 1, ERR_OK, SLICE(NULL, 0));
+    for (int i = 0; i < 3; i++) {
+        client_expect_closed(&old[i]);
+        client_close(&old[i]);
+    }
+    client_ask(&fresh, 2, FIXTURE_ECHO, slice_str("still there"));
+    client_expect(&fresh, 2, ERR_OK, slice_str("still there"));
+    client_close(&fresh);
+}
+
 static void test_port_in_use(void **state)
 {
     (void)state;
@@ -353,6 +373,121 @@ static void test_stalled_connections_are_closed(void **state)
     fixture_stop(&hasty);
 }
 
+static bool is_taken(struct client *c, uint16_t port, const char *hello)
+{
+    struct frame f;
+    *c = (struct client){.fd = raw_connect(port)};
+    frame_parser_init(&c->parser);
+    raw_send_frame(c->fd, FRAME_HELLO, 0, 0, slice_str(hello), SLICE(NULL, 0));
+    struct bytes ask = raw_frame(FRAME_REQUEST, 1, FIXTURE_ECHO, slice_str("taken?"), SLICE(NULL, 0));
+    (void)raw_send(c->fd, bytes_slice(&ask));
+    bytes_free(&ask);
+    return raw_receive(c->fd, &c->parser, &f) && f.header.type == FRAME_HELLO && raw_receive(c->fd, &c->parser, &f);
+}
+
+/* 16 of them: 2 for new ones, 2 for important ones, 12 for the others. */
+static void test_places_for_important_connections(void **state)
+{
+    (void)state;
+    enum { ORDINARY = 12, IMPORTANT = 2 };
+    static struct fixture small;
+    fixture_start_small(&small, RPC_SERVER_CONNECTIONS_MIN);
+    struct client c[ORDINARY], important[IMPORTANT], refused;
+    for (int i = 0; i < ORDINARY; i++)
+        assert_true(is_taken(&c[i], small.port, "client"));
+    for (int i = 0; i < 50; i++) {
+        assert_false(is_taken(&refused, small.port, "client"));
+        client_close(&refused);
+    }
+    for (int i = 0; i < IMPORTANT; i++)
+        assert_true(is_taken(&important[i], small.port, FIXTURE_IMPORTANT));
+    assert_false(is_taken(&refused, small.port, FIXTURE_IMPORTANT));
+    client_close(&refused);
+    for (int i = 0; i < ORDINARY; i++) {
+        client_ask(&c[i], 2, FIXTURE_ECHO, slice_str("still there"));
+        client_expect(&c[i], 2, ERR_OK, slice_str("still there"));
+    }
+    /* A place that becomes free is another's. */
+    unsigned closed = atomic_load(&small.close_count);
+    client_close(&c[0]);
+    AWAIT(atomic_load(&small.close_count) == closed + 1);
+    assert_true(is_taken(&c[0], small.port, "client"));
+    for (int i = 0; i < ORDINARY; i++)
+        client_close(&c[i]);
+    for (int i = 0; i < IMPORTANT; i++)
+        client_close(&important[i]);
+    fixture_stop(&small);
+}
+
+/* Who opens connections and says nothing keeps nobody out, and has few of them. */
+static void test_silent_connections_give_way(void **state)
+{
+    (void)state;
+    enum { SILENT = 200 };
+    static struct fixture small;
+    fixture_start_small(&small, RPC_SERVER_CONNECTIONS_MIN);
+    struct client silent[SILENT], c[3];
+    for (int i = 0; i < SILENT; i++) {
+        silent[i] = (struct client){.fd = raw_connect(small.port)};
+        frame_parser_init(&silent[i].parser);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_true(is_taken(&c[i], small.port, "client"));
+    unsigned open = 0;
+    for (int i = 0; i < SILENT; i++) {
+        /* The server's HELLO may be there before the end; behind it nothing else is. */
+        bool is_open = true;
+        struct pollfd polled = {.fd = silent[i].fd, .events = POLLIN};
+        char bytes[256];
+        while (is_open && poll(&polled, 1, 0) > 0)
+            is_open = recv(silent[i].fd, bytes, sizeof bytes, 0) > 0;
+        open += is_open;
+    }
+    assert_in_range(open, 0, 2);
+    for (int i = 0; i < 3; i++) {
+        client_ask(&c[i], 2, FIXTURE_ECHO, slice_str("still there"));
+        client_expect(&c[i], 2, ERR_OK, slice_str("still there"));
+        client_close(&c[i]);
+    }
+    for (int i = 0; i < SILENT; i++)
+        client_close(&silent[i]);
+    fixture_stop(&small);
+}
+
+/* Frames that begin and don't end: the oldest go when they take too much. */
+static void test_incomplete_frames_are_limited(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 8, SENT = 512 * KIB };
+    static struct fixture narrow;
+    fixture_start_narrow(&narrow, 3 * SENT);
+    struct client c[CLIENTS], other;
+    uint8_t *zeros = mem_zalloc(SENT);
+    struct frame f;
+    assert_true(is_taken(&other, narrow.port, "client"));
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(is_taken(&c[i], narrow.port, "client"));
+        struct frame_header h = {.type = FRAME_REQUEST, .id = 2, .method = FIXTURE_SINK, .payload_size = MIB};
+        uint8_t head[FRAME_HEADER_SIZE];
+        frame_header_encode(&h, SLICE(NULL, 0), head);
+        assert_true(raw_send(c[i].fd, SLICE(head, sizeof head)) && raw_send(c[i].fd, SLICE(zeros, SENT)));
+    }
+    for (int i = 0; i < CLIENTS - 3; i++)
+        client_expect_closed(&c[i]);
+    /* The others have their time, and who is not in the middle of anything is not meant. */
+    for (int i = CLIENTS - 2; i < CLIENTS; i++) {
+        assert_true(raw_send(c[i].fd, SLICE(zeros, SENT)));
+        assert_true(raw_receive(c[i].fd, &c[i].parser, &f) && f.header.id == 2 && f.header.status == ERR_OK);
+    }
+    client_ask(&other, 3, FIXTURE_ECHO, slice_str("still there"));
+    client_expect(&other, 3, ERR_OK, slice_str("still there"));
+    for (int i = 0; i < CLIENTS; i++)
+        client_close(&c[i]);
+    client_close(&other);
+    free(zeros);
+    fixture_stop(&narrow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,9 +500,13 @@ int main(void)
         cmocka_unit_test(test_frames_that_no_client_sends),
         cmocka_unit_test(test_requests_outlive_their_connection),
         cmocka_unit_test(test_dropping_connections),
+        cmocka_unit_test(test_dropping_those_of_before),
         cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_refused_hello),
         cmocka_unit_test(test_stalled_connections_are_closed),
+        cmocka_unit_test(test_places_for_important_connections),
+        cmocka_unit_test(test_silent_connections_give_way),
+        cmocka_unit_test(test_incomplete_frames_are_limited),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
