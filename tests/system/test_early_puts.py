@@ -33,9 +33,13 @@ def puts(cluster, what):
 
 def start(directory, count, *extra):
     cluster = clusters.Cluster(directory, count, ["-s", "meta", "--durability-log", *extra])
-    cluster.start()
-    cluster.wait_leader()
-    wait_taken_early(cluster)
+    try:
+        cluster.start()
+        cluster.wait_leader()
+        wait_taken_early(cluster)
+    except BaseException:  # nobody else would end the nodes
+        cluster.close()
+        raise
     return cluster
 
 
