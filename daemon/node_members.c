@@ -13,8 +13,7 @@
 
 #define RECONNECT_NS (500 * NS_PER_MS)
 
-/* conn_tag of a connection: the node's id in the lower half, above it which of its selves. 0: a client. */
-/* What is remembered of a connection: the role of who is there, and of a node its id and which of its selves it is. */
+/* conn_tag of a connection: the role of who is there, and of a node its id and which of its selves it is. */
 #define TAG(role, self, id) (((uint64_t)(role) << 48) | ((uint64_t)(self) << 32) | (id))
 #define NO_SELF NODE_SELVES
 

@@ -9,6 +9,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -29,6 +30,42 @@ def wait_until(what, condition, seconds=20):
             raise AssertionError(f"waited {seconds * PATIENCE:.0f} s for {what}")
         # The longer it takes, the less often it is looked at: each look may be a program, and the machine has other tests to run.
         time.sleep(min(max(0.01, waited / 10), 0.25))
+
+
+class Stalls(threading.Thread):
+    """How long programs of this machine had to wait for a processor at most, while it lasts: judged by this one."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over, self.longest = threading.Event(), 0.0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        pause, before = 0.02, time.monotonic()
+        while not self.over.wait(pause):
+            before, last = time.monotonic(), before
+            self.longest = max(self.longest, before - last - pause)
+
+
+ELECTION_S = 0.5  # NODE_ELECTION_TIMEOUT_NS: who isn't heard of for so long is taken for dead
+
+
+def when_not_busy(attempt, tries=5):
+    """What attempt() gives, which nodes might fail by being kept from running for long enough to lose their leader: then it is tried
+    again. A failure while they could run is one."""
+    for _ in range(tries):
+        with Stalls() as stalls:
+            value = attempt()
+        if value or stalls.longest < ELECTION_S / 4:
+            break
+    return value
 
 
 # Below those that the kernel gives to clients, and for each worker of a run a range of its own.
@@ -235,9 +272,13 @@ class Cluster:
         return node
 
     def members(self):
-        """id -> role, as the leader knows them; only once no change is under way."""
-        view = json.loads(self.surfctl("--json", "members").stdout)
-        return {} if view["change_pending"] else {m["id"]: m["role"] for m in view["members"]}
+        """id -> role, as the leader knows them, once no change is under way: leaders make some by themselves."""
+        def settled():
+            done = self.surfctl("--json", "members", check=False)
+            view = json.loads(done.stdout) if done.returncode == 0 else {"change_pending": True}
+            return None if view["change_pending"] else {m["id"]: m["role"] for m in view["members"]}
+
+        return wait_until("the members", settled)
 
     def wait_answering(self):
         """All nodes answer administration; there need not be a leader."""
@@ -282,14 +323,50 @@ class Cluster:
         return wait_until("a leader", lambda: (lambda l: l if l and l not in not_these else None)(self.leader()), seconds)
 
     def wait_caught_up(self, seconds=30):
+        """All follow one leader and have applied the same; while somebody writes they may never be seen to have, and then what had been
+        applied when we first looked."""
+        looks = []
+
         def caught_up():
             states = self.node_states()
             mine = [states.get(i, {}) for i in self.nodes]
             mine = [s for s in mine if s.get("state") != "REMOVED"]
-            return all(s.get("state") in ("LEADER", "FOLLOWER") for s in mine) and len({s.get("applied") for s in mine}) == 1 \
-                and sum(s.get("state") == "LEADER" for s in mine) == 1
+            if not all(s.get("state") in ("LEADER", "FOLLOWER") for s in mine) or sum(s["state"] == "LEADER" for s in mine) != 1:
+                return False
+            applied = [s["applied"] for s in mine]
+            looks.append(max(applied))
+            is_written_to = looks[-1] > looks[0] + 20  # more than nodes have to say by themselves
+            return len(set(applied)) == 1 or (is_written_to and min(applied) >= looks[0])
 
         return wait_until("all nodes to be caught up", caught_up, seconds)
+
+    # -- faults
+
+    def answered_while_stopped(self, ask, seconds=2):
+        """Whether ask() ends while all nodes are stopped: then nobody was asked. What a mount knows it believes for 2 s, of which a third
+        may be over, or more on a busy machine; then ask() ends when the nodes go on."""
+        ended, failures = threading.Event(), []
+
+        def run():
+            try:
+                ask()
+            except BaseException as e:  # told below
+                failures.append(e)
+            ended.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        for node in self.nodes.values():
+            node.process.signal(signal.SIGSTOP)
+        try:
+            thread.start()
+            in_time = ended.wait(seconds)
+        finally:
+            for node in self.nodes.values():
+                node.process.signal(signal.SIGCONT)
+        assert ended.wait(60 * PATIENCE), "a call hangs"
+        if failures:
+            raise failures[0]
+        return in_time
 
     # -- the end
 

@@ -26,7 +26,12 @@ if "asan" in str(clusters.BIN):
     collect_ignore.append("test_page.py")  # needs a browser, and has a stage of its own
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    # It ends the whole worker, and must not be the first of all waits to be over.
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = marker.args[0] if marker else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(seconds * max(1, clusters.PATIENCE)), append=False)
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG) + ("posix" in item.path.parts))
     reason = None
     if not os.path.exists("/dev/fuse"):

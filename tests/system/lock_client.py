@@ -19,6 +19,11 @@ def record(kind, start, length):
     return struct.pack(FLOCK, TYPES[kind], os.SEEK_SET, start, length, 0)
 
 
+def alarm(seconds):
+    """Again and again: one that comes just before the call that it is to interrupt would leave that waiting for ever."""
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
 def do_open(path, flags="rw"):
     return os.open(path, {"r": os.O_RDONLY, "rw": os.O_RDWR | os.O_CREAT}[flags], 0o644)
 
@@ -29,11 +34,11 @@ def do_lock(fd, kind, start=0, length=0):
 
 def do_wait(fd, kind, start=0, length=0, seconds=0):
     """With an alarm: EINTR after so many seconds."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    alarm(seconds)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLKW, record(kind, start, length))
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        alarm(0)
 
 
 def do_ofd(fd, kind, start=0, length=0):
@@ -46,11 +51,11 @@ def do_get(fd, kind, start=0, length=0):
 
 
 def do_flock(fd, kind, wait=False, seconds=0):
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    alarm(seconds)
     try:
         fcntl.flock(fd, FLOCKS[kind] | (0 if wait else fcntl.LOCK_NB))
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        alarm(0)
 
 
 def do_close(fd):
@@ -89,6 +94,7 @@ class Interrupted(Exception):
 
 
 def on_alarm(number, frame):
+    alarm(0)
     raise Interrupted
 
 

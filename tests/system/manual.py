@@ -117,6 +117,14 @@ def lead(c, node):
     c.surfctl("heartbeat", node)
 
 
+def all_is_told(c):
+    """Whether all know of everything. Also of the block servers, which register when they hear of a leader: of two nodes that are cut off
+    one after the other one may know less than the other, which gives it no vote then."""
+    done = c.surfctl("--json", "blocks", check=False)
+    known = json.loads(done.stdout)["servers"] if done.returncode == 0 else []
+    return len(known) == len(c.nodes) and len({s["last"] for s in c.node_states().values()}) == 1
+
+
 def followers(c, leader):
     return [n for n in c.nodes if n != leader]
 

@@ -20,8 +20,17 @@ SCRUB = [*QUICK, "--scrub-rate", "200M"]
 
 
 def blocks(c):
-    done = c.surfctl("--json", "blocks", check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else {"servers": [], "settled": False}
+    """What a leader knows of all servers that it has; one that has just begun to lead has yet to hear from each what it counts."""
+    def known():
+        done = c.surfctl("--json", "blocks", check=False)
+        view = json.loads(done.stdout) if done.returncode == 0 else None
+        return view if view and all(s["reporting"] or not running(c, s["id"]) for s in view["servers"]) else None
+
+    return wait_until("the leader to have heard from the servers", known)
+
+
+def running(c, number):
+    return number in c.nodes and c.nodes[number].running()
 
 
 def servers(c):
@@ -136,14 +145,21 @@ def test_a_lost_block_store_is_filled_again(make_cluster):
     manifest = write_files(m.path, 30)
     wait_copies(c, 90)
     before = total(c, "copied_blocks") - servers(c)[2]["copied_blocks"]  # such as were just being written; what 2 counted goes with it
+    with clusters.Stalls() as stalls:
+        lose_and_fill(c, before)
+    # Once each; twice where the one that is to make them had to be taken for away, since it could not run.
+    assert total(c, "copied_blocks") <= before + (30 if stalls.longest < clusters.ELECTION_S / 4 else 60)
+    check_files(m.path, manifest)
+
+
+def lose_and_fill(c, before):
+    """The store of 2, with 30 blocks."""
     c.nodes[2].kill()
     shutil.rmtree(c.nodes[2].data / "blocks")
     refused = clusters.Process("refused", c.nodes[2].process.command, c.dir / "refused.log")
     assert refused.popen.wait(20 * PATIENCE) != 0 and "--rebuild-blocks" in refused.tail()
     c.nodes[2].start("--rebuild-blocks")
     wait_copies(c, 90, made=before + 30)
-    assert total(c, "copied_blocks") == before + 30
-    check_files(m.path, manifest)
 
 
 def test_another_stands_in_for_one_that_is_away(make_cluster):
@@ -159,8 +175,8 @@ def test_another_stands_in_for_one_that_is_away(make_cluster):
     more = write_files(m.path, 20, seed=2, prefix="more")
     c.nodes[4].start()
     # It has its old blocks and gets its part of the new ones; then those that it owns go elsewhere, and no others.
+    wait_until("strays to go", lambda: total(c, "strays_removed") > 0)
     wait_copies(c, 180)
-    assert total(c, "strays_removed") > 0
     check_files(m.path, {**manifest, **more})
     check_files(c.mount("other").path, {**manifest, **more})
 
@@ -257,22 +273,23 @@ def test_a_reader_tells_of_bad_copies(make_cluster):
 
 
 def test_repair_keeps_to_its_rate(make_cluster):
-    c = make_cluster(3, [*REPAIR, "--repair-rate", "1M"])
+    c = make_cluster(3, [*REPAIR, "--repair-rate", "512K"])
     c.wait_formed()
     m = c.mount("m")
     manifest = write_files(m.path, 40, size=256 * KIB)
     wait_copies(c, 120)
-    before = total(c, "copied_blocks")
+    before = blocks(c)["servers"]
+    begun = time.monotonic()
     c.nodes[2].kill()
     c.nodes[2].start("--rebuild-blocks")
-    wait_until("copying to begin", lambda: total(c, "copied_blocks") > before)
-    begun, first = time.monotonic(), total(c, "copied_bytes")
     wait_until("progress to be told", lambda: any(s["walking"] and s["short_blocks"] > 0 and 0 < s["walk_position"] < 10000 and s["walk_eta_s"] > 0
                                                   for s in servers(c).values()))
-    wait_copies(c, 120, made=before + 40)
-    rate = (total(c, "copied_bytes") - first) / (time.monotonic() - begun)
-    # Two servers copy, each at most that fast; a report is two seconds old at most.
-    assert rate < 2 * 1.5 * 1024 * KIB, rate
+    wait_until("all to be copied", lambda: servers(c)[2]["blocks"] >= 40, 60)
+    took = time.monotonic() - begun
+    # Two servers copy, each at most that fast: the one that copies more of the 10 MiB tells how long that takes at least.
+    wait_copies(c, 120, made=sum(s["copied_blocks"] for s in before if s["id"] != 2) + 40)
+    most = max(servers(c)[s["id"]]["copied_bytes"] - s["copied_bytes"] for s in before if s["id"] != 2)
+    assert most / took < 1.5 * 512 * KIB, (most, took)
     check_files(m.path, manifest)
 
 

@@ -41,8 +41,8 @@ class Counter:
         """[(number, began, was synced)] of all clients."""
         found = []
         for file in self.files:
-            for line in file.read_text().splitlines() if file.exists() else []:
-                if not line.startswith("#"):
+            for line in file.read_text().splitlines(keepends=True) if file.exists() else []:
+                if not line.startswith("#") and line.endswith("\n"):  # the last one may be on its way
                     begun, ended, number = map(int, line.split())
                     found.append((number, begun, ended))
         return sorted(found)

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from cluster import BIN, wait_until
+from cluster import BIN, PATIENCE, wait_until
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -142,7 +142,7 @@ def test_two_mounts_share_it_and_one_is_killed(one, tmp_path):
         with contextlib.suppress(AssertionError):
             wait_until("a block more", lambda: len(blocks_in(tmp_path)) > before or reader.poll() is not None, 5)
         a.process.signal(signal.SIGKILL)
-        reader.wait(20)
+        reader.wait(20 * PATIENCE)
         a.stop()
         for path in blocks_in(tmp_path):
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
@@ -242,7 +242,7 @@ def test_a_disk_that_fails_or_is_slow_harms_nobody(one, tmp_path, how, line):
 
 def refused(one, tmp_path, text, *reasons, code=64):
     done = subprocess.run([BIN / "surffs", one.addresses, tmp_path, "-f", "-o", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          timeout=60)
+                          timeout=60 * PATIENCE)
     assert done.returncode == code, done
     assert "surffs: " in done.stderr
     for reason in reasons:

@@ -23,7 +23,7 @@ LAZY = [*REPAIR, "--repair-interval", "3600"]  # the keepers find nothing by the
 CLEAN, NOT_CLEAN, NOT_ABLE, NOT_KNOWN, USAGE = 0, 1, 2, 3, 64
 
 
-def fsck(c, *options, seconds=10):
+def fsck(c, *options, seconds=10 * PATIENCE):
     done = c.surfctl("--json", "fsck", "--wait", seconds, *options, check=False, timeout=200)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
@@ -266,7 +266,7 @@ def test_a_leader_that_dies_in_the_middle(cluster):
     write_files(m.path, 60, size=1 << 20)
     for delay_ms in (5, 30, 80, 150):
         leader = cluster.wait_leader()
-        checking = subprocess.Popen([clusters.BIN / "surfctl", "-m", cluster.addresses, "--json", "-t", "20", "fsck", "--wait", "5"],
+        checking = subprocess.Popen([clusters.BIN / "surfctl", "-m", cluster.addresses, "--json", "-t", str(20 * PATIENCE), "fsck", "--wait", "5"],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cluster.env)
         time.sleep(delay_ms / 1000)  # not awaited: where it is then is what differs
         cluster.nodes[leader].kill()
@@ -293,6 +293,7 @@ def test_servers_that_do_not_answer(lazy):
     wait_until("it to be there again", lambda: fsck(lazy)[0] == CLEAN, 30)
     lazy.nodes[2].kill()
     lazy.nodes[3].kill()
+    wait_until("nobody to lead", lambda: lazy.leader() is None)
     done = lazy.surfctl("-t", "1", "--json", "fsck", check=False)
     assert done.returncode == NOT_ABLE and json.loads(done.stdout)["code"] == "NO_LEADER"
     lazy.nodes[1].kill()

@@ -21,12 +21,19 @@ QUICK = ["--collect-interval", "1", "--repair-delay", "5", "--repair-interval", 
 
 
 def servers(c):
+    """By id, as far as the leader has heard from them."""
     done = c.surfctl("--json", "blocks", check=False)
-    return {s["id"]: s for s in json.loads(done.stdout)["servers"]} if done.returncode == 0 else {}
+    return {s["id"]: s for s in json.loads(done.stdout)["servers"] if s["reporting"]} if done.returncode == 0 else {}
 
 
-def gc(c, *options):
-    return json.loads(c.surfctl("--json", *options, "gc", timeout=120).stdout)
+def gc(c):
+    """What a collection told that all servers took part in; it is refused while nobody leads."""
+    def told():
+        done = c.surfctl("--json", "gc", check=False, timeout=120)
+        view = json.loads(done.stdout) if done.returncode == 0 else {"servers": []}
+        return view if len(view["servers"]) == len(c.nodes) and all(s["up"] for s in view["servers"]) else None
+
+    return wait_until("a collection", told, 60)
 
 
 def blocks_left(c):
@@ -104,8 +111,12 @@ def test_an_idle_cluster_writes_nothing(make_cluster):
     write_file(m / "f", b"x" * MIB)
     write_file(m / "g", b"y" * MIB)
     os.unlink(m / "g")
-    wait_until("it to be collected", lambda: all(s["collected_blocks"] == 1 for s in servers(c).values()), 60)
-    wait_until("all to be done", lambda: all(s["collect_waiting"] == 0 and not s["collecting"] for s in servers(c).values()))
+    def all_of(condition):
+        there = servers(c)
+        return len(there) == 3 and all(map(condition, there.values()))
+
+    wait_until("it to be collected", lambda: all_of(lambda s: s["collected_blocks"] == 1), 60)
+    wait_until("all to be done", lambda: all_of(lambda s: s["collect_waiting"] == 0 and not s["collecting"]))
     leader = c.wait_leader()
     last = [-1]
 
@@ -270,7 +281,7 @@ def test_servers_without_a_metastore_of_their_own(make_cluster):
     write_file(m / "kept", random.randbytes(2 * MIB))
     write_file(m / "gone", random.randbytes(7 * MIB))
     os.unlink(m / "gone")
-    wait_until("it to be gone", lambda: all(s["collected_blocks"] == 7 for s in servers(c).values()), 60)
+    wait_until("it to be gone", lambda: [s["collected_blocks"] for s in servers(c).values()] == [7, 7, 7], 60)
     gc(c)
     view = gc(c)  # meets what is left
     assert [(s["id"], s["blocks"], s["waiting"]) for s in view["servers"]] == [(1, 2, 0), (2, 2, 0), (3, 2, 0)], view

@@ -41,7 +41,7 @@ def test_files_outlive_their_mount_and_the_leader(make_cluster):
     (a / "d").mkdir()
     manifest = write_files(a / "d", 60, 3000)
     a.process.signal(signal.SIGKILL)
-    leader = c.leader()
+    leader = c.wait_leader()
     c.nodes[leader].kill()
     b = c.mount("b")
     check_files(b / "d", manifest)

@@ -46,7 +46,7 @@ def test_run_start_stop_reset(local):
 
     assert "running already" in local("run")
     os.kill(pid(run / "node2.pid"), signal.SIGKILL)
-    assert "node 2" in local("start")
+    clusters.wait_until("node 2 to be gone", lambda: "node 2" in local("start"), 10)
     assert "nothing to start" in local("start")
 
     # What README suggests to break, in its order: two of three are gone then, and one start brings a majority back.

@@ -30,7 +30,7 @@ class Locker:
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def answer(self, seconds=30):
-        assert self.answered(seconds), "no answer"
+        assert self.answered(seconds * clusters.PATIENCE), "no answer"
         return json.loads(self.process.stdout.readline())
 
     def ask(self, *command, seconds=30):
@@ -71,9 +71,9 @@ def two(make_cluster):
 
 
 def held(cluster):
-    """[held, waited for] over all sessions."""
-    sessions = cluster.status()["sessions"]
-    return [sum(s["locks"] for s in sessions), sum(s["waits"] for s in sessions)]
+    """[held, waited for] over all sessions; None while nobody leads who could say it."""
+    sessions = cluster.status().get("sessions")
+    return None if sessions is None else [sum(s["locks"] for s in sessions), sum(s["waits"] for s in sessions)]
 
 
 def wait_held(cluster, locks, waits, seconds=20):
@@ -163,7 +163,7 @@ def test_a_signal_ends_the_waiting(two, lockers):
         begun = time.monotonic()
         assert q.ask("wait", g, "w", 0, 0, 0.05)[0] == "EINTR"
         assert q.ask("flock", g, "w", True, 0.05)[0] == "EINTR"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 5 * clusters.PATIENCE
     wait_held(c, 2, 0)
     p.do("close", f)
     q.do("wait", g, "w")
@@ -299,8 +299,7 @@ def test_a_mount_that_sleeps_too_long(make_cluster, lockers):
     p.do("write", f, 0, "a late")
     a.process.signal(signal.SIGSTOP)  # before anybody looks at the file, which would have it committed
     g = q.do("open", b / "f")
-    q.tell("wait", g, "w")
-    wait_held(c, 1, 1)
+    q.tell("wait", g, "w")  # on a slow machine the session may be over by then
     assert q.answer(30) == ["ok", None]
     q.do("write", g, 0, "theirs")
     q.do("fsync", g)
@@ -344,5 +343,5 @@ def test_failover(two, lockers):
 
 def test_sqlite_from_two_mounts(two):
     c, a, b = two
-    sqlite_writers.insert(a, b, 60, 240)
+    sqlite_writers.insert(a, b, 60, 240 * clusters.PATIENCE)
     sqlite_writers.check(b, 60)

@@ -2,7 +2,7 @@
 
 import cluster as clusters
 from cluster import wait_until
-from manual import Background, probe, update
+from manual import Background, probe, update, wait_all_say
 
 
 def test_s2_1_second_kill_stops_service_first_does_not(cluster):
@@ -30,10 +30,15 @@ def test_s2_2_a_node_that_comes_back_follows(cluster):
         assert update(cluster, f"f{number}", 1) == 1
     cluster.nodes[leader].start()
     cluster.wait_caught_up()
-    states = {n: cluster.state(n, log=100) for n in cluster.nodes}
+
+    def equal():
+        """The states, once they are one: small files are moved to the block servers in the background."""
+        states = {n: cluster.state(n, log=100) for n in cluster.nodes}
+        return states if len({s["chain_hash"] for s in states.values()}) == 1 else None
+
+    states = wait_until("equal states", equal)
     assert states[leader]["state"] == "FOLLOWER" or cluster.leader() == leader
     assert states[new]["term"] > term
-    assert len({s["chain_hash"] for s in states.values()}) == 1
     leaders = [n for n, s in states.items() if s["state"] == "LEADER"]
     assert len(leaders) == 1
 
@@ -94,6 +99,4 @@ def test_s2_6_a_divergent_log_is_overwritten(make_cluster):
     assert waiting.value(30) in (1, -1), "the client retried it with the new leader"
     update(c, "f2", 1)
     c.surfctl("restore", 1)
-    c.surfctl("heartbeat", 3)
-    c.surfctl("heartbeat", 3)
-    wait_until("equal state", lambda: len({c.state(n)["chain_hash"] for n in c.nodes}) == 1, 10)
+    wait_all_say(c, 3, "equal state", lambda: len({c.state(n)["chain_hash"] for n in c.nodes}) == 1)

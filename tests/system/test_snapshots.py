@@ -32,7 +32,7 @@ def wait_equal(c):
 def wait_back(c, number):
     """It is in its place again; the configuration alone would not do, which has its old self at first."""
     clusters.wait_until("it to be in its place again", lambda: "in its place again" in c.nodes[number].log.read_text(), 60)
-    assert c.members()[number] == "voter"
+    clusters.wait_until("it to vote", lambda: c.members().get(number) == "voter")
 
 
 @pytest.fixture

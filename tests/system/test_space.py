@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import json
 import mmap
 import os
 import subprocess
@@ -231,14 +232,23 @@ def test_cp_moves_no_contents(shared_cluster, ab):
     with opened(a / "big", os.O_WRONLY | os.O_CREAT) as fd:
         for n in range(size // MIB):
             os.write(fd, n.to_bytes(8, "big") * (MIB // 8))
+    # The file is closed when a majority has its blocks: the third copies are still being sent.
+    clusters.wait_until("the third copies", lambda: len(held := blocks_of(shared_cluster)) == 3 and min(held) >= size // MIB)
+    quiet = [sent_by(shared_cluster)]
+    clusters.wait_until("the mount to be quiet", lambda: quiet.append(sent_by(shared_cluster)) or quiet[-1] - quiet[-2] < MIB // 16)
     before = sent_by(shared_cluster)
     begun = time.monotonic()
-    subprocess.run(["cp", a / "big", a / "copy"], check=True, timeout=60)
+    subprocess.run(["cp", a / "big", a / "copy"], check=True, timeout=60 * clusters.PATIENCE)
     took = time.monotonic() - begun
     assert sent_by(shared_cluster) - before < MIB, "cp put blocks"
     print(f"cp of {size // MIB} MiB took {took * 1000:.0f} ms")
     assert os.stat(b / "copy").st_blocks == size // 512
-    assert subprocess.run(["cmp", a / "big", b / "copy"], timeout=120).returncode == 0
+    assert subprocess.run(["cmp", a / "big", b / "copy"], timeout=120 * clusters.PATIENCE).returncode == 0
+
+
+def blocks_of(c):
+    done = c.surfctl("--json", "blocks", check=False)
+    return [s["blocks"] for s in json.loads(done.stdout)["servers"]] if done.returncode == 0 else []
 
 
 def sent_by(c):
@@ -298,7 +308,7 @@ for call in (lambda: os.pwrite(fd, b"x", 10000), lambda: os.ftruncate(fd, 10001)
     except OSError as e:
         assert e.errno == errno.EFBIG, e
 """
-    subprocess.run([sys.executable, "-c", child], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", child], check=True, timeout=60 * clusters.PATIENCE)
     assert (a / "f").stat().st_size == 10000
 
 
@@ -365,7 +375,7 @@ def test_appends_of_several_machines_do_not_interleave(ab, size, count, begin):
     (a / "log").touch()
     running = [subprocess.Popen([sys.executable, "-c", APPENDER, where / "log", mark, str(size), str(count), str(begin)])
                for where, mark in ((a, "1"), (a, "2"), (b, "3"), (b, "4"))]
-    assert [r.wait(120) for r in running] == [0] * 4
+    assert [r.wait(120 * clusters.PATIENCE) for r in running] == [0] * 4
     text = (b / "log").read_bytes()
     assert len(text) == 4 * size * count
     records = [text[at:at + size] for at in range(0, len(text), size)]

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from cluster import BIN, wait_until
+from cluster import BIN, PATIENCE, wait_until
 
 HEADER = r"(?<host>\S*) (?<clock>{.*})\n(?<event>.*)"
 EVENT = re.compile(r"(\S*) ({.*})\n(.*)\n")
@@ -149,7 +149,7 @@ def test_files_that_cannot_be_read_or_written(tmp_path):
     before = (tmp_path / "other").read_text()
     for path in (tmp_path / "no" / "t.json", tmp_path / "other"):
         done = subprocess.run([str(BIN / "surfd"), "-l", "--data", str(tmp_path / "d"), "--trace", str(path)], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, timeout=20)
+                              stderr=subprocess.PIPE, text=True, timeout=20 * PATIENCE)
         assert done.returncode != 0 and path.name in done.stderr
     assert (tmp_path / "other").read_text() == before
 

@@ -17,7 +17,7 @@ def members(c):
 
 def next_command(c):
     """What comes of a command that only a program of the next level knows."""
-    done = subprocess.run([clusters.BIN / "surf-probe", "-m", c.addresses, "next"], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([clusters.BIN / "surf-probe", "-m", c.addresses, "next"], capture_output=True, text=True, timeout=100 * clusters.PATIENCE)
     assert done.returncode == 0, done
     return done.stdout.strip()
 
@@ -63,8 +63,9 @@ def test_one_node_at_a_time(make_cluster):
         assert {m["level_max"] for m in members(c)["members"]} == {before + 1}
         assert next_command(c) == "OK"
         assert f"level {before + 1}, leader" in c.surfctl("status").stdout
-        status = page.get(1, "/admin/status").text
-        assert f"self_code_version: {before + 1}" in status and f"enabled_code_version: {before + 1}" in status
+        # Node 1 may hear of it a little later.
+        clusters.wait_until("its status to say so", lambda: f"enabled_code_version: {before + 1}" in page.get(1, "/admin/status").text)
+        assert f"self_code_version: {before + 1}" in page.get(1, "/admin/status").text
         assert f"surf_level {before + 1}" in page.get(1, "/metrics").text
     finally:
         writer.finish()

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 
+from cluster import PATIENCE
+
 
 def sha256(path):
     digest = hashlib.sha256()
@@ -55,7 +57,7 @@ class WriteThenRead(threading.Thread):
 
     def finish(self, seconds=60):
         self.stopped.set()
-        self.join(seconds)
+        self.join(seconds * PATIENCE)
         assert not self.is_alive(), "an operation hangs"
         if self.error:
             raise self.error
@@ -91,7 +93,7 @@ class AckedWriter(threading.Thread):
 
     def finish(self, seconds=30):
         self.stopped.set()
-        self.join(seconds)
+        self.join(seconds * PATIENCE)
         assert not self.is_alive(), "an operation hangs"
         os.close(self.directory)
 

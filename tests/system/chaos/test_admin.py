@@ -25,21 +25,22 @@ def refused(c, *args, code, word, says):
 @pytest.fixture(scope="module", params=["manual", "auto"])
 def run(request, tmp_path_factory):
     """A cluster in this mode, one for all tests here, which leave it whole. Node 4 is a block server only."""
-    c = clusters.Cluster(tmp_path_factory.mktemp(request.param), 3, ("--election", request.param))
-    c.start()
-    c.wait_answering()
-    answer(c, "leader", 1)
-    node = c.nodes[4] = clusters.Node(c, 4, clusters.free_ports(1)[0], ["-s", "block"])
-    node.start()
+    c, failed_before = clusters.Cluster(tmp_path_factory.mktemp(request.param), 3, ("--election", request.param)), request.session.testsfailed
+    try:
+        c.start()
+        c.wait_answering()
+        answer(c, "leader", 1)
+        node = c.nodes[4] = clusters.Node(c, 4, clusters.free_ports(1)[0], ["-s", "block"])
+        node.start()
 
-    def known():
-        answer(c, "heartbeat", c.wait_leader())
-        return c.node_states().get(4, {}).get("state") == "BLOCK"
+        def known():
+            c.surfctl("heartbeat", c.wait_leader(), check=False)
+            return c.node_states().get(4, {}).get("state") == "BLOCK"
 
-    wait_until("the block server to be registered", known)
-    failed_before = request.session.testsfailed
-    yield c
-    c.close(check=request.session.testsfailed == failed_before)
+        wait_until("the block server to be registered", known)
+        yield c
+    finally:
+        c.close(check=request.session.testsfailed == failed_before)
 
 
 def test_any_node_leads_and_sends_heartbeats(run):
@@ -178,7 +179,7 @@ def test_the_file_table_of_any_node(cluster):
     before = table(cluster, behind)
     (m / "later").write_bytes(b"later")
     assert "later" in table(cluster, leader) and table(cluster, behind) == before
-    wait_until("the other one to be told of it", lambda: "later" in table(cluster, others[0]))
+    wait_until("the other one to have heard that it is committed", lambda: "later" in table(cluster, others[0]))
     cluster.surfctl("crash", others[0])
     assert "later" in table(cluster, leader) and table(cluster, others[0]) == table(cluster, leader)
     for number in (behind, *others):

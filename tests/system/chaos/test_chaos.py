@@ -35,7 +35,7 @@ def leftovers(directory):
 
 @pytest.mark.parametrize("nodes, seed", [(3, 11), (5, 12)])
 def test_a_cluster_of_its_own(tmp_path, nodes, seed):
-    done, events = chaos("--seconds", 6, "--seed", seed, "--nodes", nodes, "--dir", tmp_path)
+    done, events = chaos("--seconds", int(6 * PATIENCE), "--seed", seed, "--nodes", nodes, "--dir", tmp_path)
     verdict = events[-1]
     assert done.returncode == 0 and verdict["verdict"] == "right" and verdict["violations"] == 0, done.stdout
     assert sum(verdict["faults"].values()) >= 2 and verdict["reads"] > 100 and verdict["writes"] > 100
@@ -45,7 +45,7 @@ def test_a_cluster_of_its_own(tmp_path, nodes, seed):
 def test_a_seed_is_a_plan(tmp_path):
     plans = []
     for _ in range(2):
-        _, events = chaos("--seconds", 2, "--seed", 5, "--dir", tmp_path)
+        _, events = chaos("--seconds", int(4 * PATIENCE), "--seed", 5, "--dir", tmp_path)
         plans.append([e["event"] for e in events if "event" in e and e["event"].startswith("node") and "/" not in e["event"]][:2])
     assert plans[0] == plans[1] and plans[0]
 

@@ -15,7 +15,8 @@ class Coord:
     """The program at work, and what it has printed."""
 
     def __init__(self, c, *args):
-        command = [str(BIN / "surfctl"), "-m", c.addresses, "--json", "coord", "--interval", str(int(50 * PATIENCE)), *args]
+        command = [str(BIN / "surfctl"), "-m", c.addresses, "--json", "coord", "--interval", str(int(50 * PATIENCE)),
+                   "--lost", str(int(5 * PATIENCE)), *args]
         self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.events = []
         self.reader = threading.Thread(target=self.read, daemon=True)

@@ -171,7 +171,7 @@ static void a_wait_can_be_cancelled(void **state)
         pthread_create(&thread, NULL, fire, cancel);
         int64_t begun = clock_boot_ns();
         assert_int_equal(block_client_put_durable(f->blocks, &b, 1, cancel), ERR_CANCELLED);
-        assert_true(clock_boot_ns() - begun < NS_PER_S);
+        assert_true(clock_boot_ns() - begun < 10 * NS_PER_S);
         pthread_join(thread, NULL);
         rpc_cancel_free(cancel);
         block_buffer_unref(b);
@@ -197,28 +197,49 @@ static void full_servers_say_so(void **state)
     end(f);
 }
 
-/* A server that does not even read: its socket fills up. Others are not held up for long, and it is avoided then. */
+struct took {
+    int64_t longest, all;
+};
+
+static struct took put_and_sync(struct fixture *f, struct block_tracker *t)
+{
+    struct took took = {0};
+    int64_t begun = clock_boot_ns();
+    for (int i = 0; i < 40; i++) {
+        struct block_buffer *b = random_block(f, MIB);
+        int64_t before = clock_boot_ns();
+        assert_int_equal(block_tracker_put(t, b, NULL), ERR_OK);
+        took.longest = MAX(took.longest, clock_boot_ns() - before);
+        block_buffer_unref(b);
+    }
+    assert_int_equal(block_tracker_sync(t, NULL), ERR_OK);
+    took.all = clock_boot_ns() - begun;
+    return took;
+}
+
+/* A server that does not even read: its socket fills up. Others are not held up for long, and it is avoided then. What
+ * it takes with a server that is well says how busy the machine is. */
 static void a_stopped_server_is_avoided(void **state)
 {
     (void)state;
     struct fixture *f = start(3, 0);
     struct block_tracker *t = block_tracker_new(f->blocks);
+    struct took usual = put_and_sync(f, t);
     server_set(server(f, 1), SERVER_STOPPED);
-    int64_t longest = 0, begun = clock_boot_ns();
-    for (int i = 0; i < 40; i++) {
-        struct block_buffer *b = random_block(f, MIB);
-        int64_t before = clock_boot_ns();
-        assert_int_equal(block_tracker_put(t, b, NULL), ERR_OK);
-        longest = MAX(longest, clock_boot_ns() - before);
-        block_buffer_unref(b);
-    }
-    assert_int_equal(block_tracker_sync(t, NULL), ERR_OK);
-    int64_t all = clock_boot_ns() - begun;
-    assert_true(longest < 2900 * NS_PER_MS);
-    assert_true(all < 10 * NS_PER_S);
+    struct took took = put_and_sync(f, t);
+    assert_true(took.longest < 2900 * NS_PER_MS + usual.all);
+    assert_true(took.all < 10 * NS_PER_S + 3 * usual.all);
     block_tracker_free(t);
     server_set(server(f, 1), SERVER_WELL);
     end(f);
+}
+
+static int64_t get_all(struct fixture *f, struct block_buffer **blocks, size_t count)
+{
+    int64_t begun = clock_boot_ns();
+    for (size_t i = 0; i < count; i++)
+        expect_get(f, blocks[i]);
+    return clock_boot_ns() - begun;
 }
 
 static void reads_find_another_copy(void **state)
@@ -234,12 +255,10 @@ static void reads_find_another_copy(void **state)
             assert_int_equal(block_client_put_durable(f->blocks, &blocks[i], 1, NULL), ERR_OK);
             AWAIT(cluster_copies(&f->cluster, &blocks[i]->id, true) == 3);
         }
+        int64_t usual = get_all(f, blocks, ARRAY_SIZE(blocks));
         for (unsigned bad = 0; bad < 3; bad++) {
             server_set(server(f, bad), faults[k]);
-            int64_t begun = clock_boot_ns();
-            for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
-                expect_get(f, blocks[i]);
-            assert_true(clock_boot_ns() - begun < 2 * NS_PER_S);
+            assert_true(get_all(f, blocks, ARRAY_SIZE(blocks)) < 2 * NS_PER_S + 3 * usual);
             server_set(server(f, bad), SERVER_WELL);
         }
         for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)

@@ -153,7 +153,7 @@ static void test_refused_then_up_then_gone(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(echo(c), ERR_UNREACHABLE);
     expect_explained(c, ERR_UNREACHABLE, "refused");
-    assert_true(clock_boot_ns() - begun < 2 * NS_PER_S);
+    assert_true(clock_boot_ns() - begun < 10 * NS_PER_S);
     for (int round = 0; round < 3; round++) {
         static struct fixture late;
         fixture_start(&late, port);
@@ -274,12 +274,12 @@ static void test_silent_server(void **state)
     struct raw_server s;
     raw_server_open(&s); /* the kernel accepts, nobody says HELLO */
     struct rpc_channel_options options = {
-        .address = s.address, .hello = slice_str("client"), .connect_timeout_ns = 80 * NS_PER_MS};
+        .address = s.address, .hello = slice_str("client"), .connect_timeout_ns = 500 * NS_PER_MS};
     struct rpc_channel *c = rpc_channel_new(&options);
     int64_t begun = clock_boot_ns();
     assert_int_equal(call(c, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(20000), NULL), ERR_UNREACHABLE);
     expect_explained(c, ERR_UNREACHABLE, "says nothing");
-    assert_in_range(clock_boot_ns() - begun, 80 * NS_PER_MS, 5 * NS_PER_S);
+    assert_in_range(clock_boot_ns() - begun, 500 * NS_PER_MS, 10 * NS_PER_S);
     assert_int_equal(call(c, FIXTURE_ECHO, SLICE(NULL, 0), in_ms(20), NULL), ERR_TIMEOUT);
     rpc_channel_free(c);
     raw_server_close(&s);
