@@ -25,9 +25,9 @@ static void nothing(void *context)
     (void)context;
 }
 
-static void nothing_attr(void *context, uint64_t ino)
+static void nothing_attr(void *context, uint64_t ino, bool may_believe)
 {
-    (void)context, (void)ino;
+    (void)context, (void)ino, (void)may_believe;
 }
 
 static int begin(bool no_ahead)
