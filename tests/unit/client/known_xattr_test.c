@@ -75,9 +75,9 @@ static void there_are_bounds(void **state)
     known_xattrs_clear(&x);
 }
 
-static void forget_one(void *context, uint64_t ino)
+static void forget_one(void *context, uint64_t ino, bool may_believe)
 {
-    (void)context, (void)ino;
+    (void)context, (void)ino, (void)may_believe;
 }
 
 static void forget_all(void *context)
