@@ -9,7 +9,8 @@
 #include "base/plant.h"
 #include "proto/wire_meta.h"
 
-#define XATTR_INODES_PART 16u /* of all inodes, so many may have attributes that are kept: 1 in 16 */
+#define XATTR_INODES_PART 16u  /* of all inodes, so many may have attributes that are kept: 1 in 16 */
+#define LATE_NS (1 * NS_PER_S) /* the kernel counts from when a program on a busy machine gets to its answer */
 #define SHARED_NS                                                                                                      \
     (2 * NS_PER_S) /* so long after a notice the kernel keeps no names of a directory, no attributes of a file */
 
@@ -189,7 +190,7 @@ void known_heed(struct known *k, const struct meta_notice *notices, unsigned cou
         marks_put(&k->noticed, ino, number);
         struct known_inode *i = map_u64_get(&k->inodes, ino);
         names = names || !i || i->kernel_names_until_ns > now_ns;
-        believed[n] = !i || i->kernel_attr_until_ns > now_ns;
+        believed[n] = !i || i->kernel_attr_until_ns + LATE_NS > now_ns;
         if (!i)
             continue;
         known_disbelieve(k, i);
@@ -426,12 +427,11 @@ int64_t known_attr_ns(struct known *k, struct meta_attr *attr)
     pthread_mutex_lock(&k->lock);
     int64_t now_ns = clock_boot_ns();
     struct known_inode *i = find(k, attr->ino);
-    if (i && i->has_attr && is_believed(k, i, now_ns)) {
+    bool shared = i && S_ISREG(i->attr.mode) && now_ns < i->shared_until_ns;
+    if (i && i->has_attr && is_believed(k, i, now_ns) && !shared) {
         *attr = i->attr;
-        if (!S_ISREG(attr->mode) || now_ns >= i->shared_until_ns) {
-            left_ns = k->until_ns - now_ns;
-            i->kernel_attr_until_ns = k->until_ns;
-        }
+        left_ns = k->until_ns - now_ns;
+        i->kernel_attr_until_ns = k->until_ns;
     }
     pthread_mutex_unlock(&k->lock);
     return left_ns;

@@ -15,7 +15,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Programs that take minutes each: make soak.
 collect_ignore = [] if "SURF_SOAK_SECONDS" in os.environ else ["test_large_programs.py"]
 # The files that take minutes come first, and the thousands of short tests last: then no worker is left alone with a long file at the end.
-LONG = ["test_linearizable", "test_partitions", "test_blocks", "test_never_hangs", "test_locks", "test_gc", "test_slow_servers",
+LONG = ["test_linearizable", "test_partitions", "test_root_squash", "test_blocks", "test_look_ahead", "test_never_hangs", "test_locks", "test_gc",
+        "test_slow_servers", "test_programs", "test_inline", "test_chaos", "test_requests",
         "test_coherence", "test_membership", "test_divergence", "test_upgrade", "test_extents", "test_failover", "test_listings",
         "test_snapshots", "test_http", "test_counters", "test_fsck", "test_disks", "test_disk_errors", "test_early_puts", "test_kv",
         "test_surfstore_checks"]
