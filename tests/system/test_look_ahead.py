@@ -13,7 +13,7 @@ import cluster as clusters
 import web
 
 DIRECTORIES, FILES = 20, 100
-ROUNDS = int(os.environ.get("SURF_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("SURF_ROUNDS", "30"))
 GIT = ("git", "-c", "safe.directory=*", "-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "gc.auto=0", "-c", "core.preloadIndex=false")
 
 
