@@ -20,14 +20,18 @@ static bool is_quiet(struct invalidator *v, uint64_t ino, int64_t now_ns)
     return !busy;
 }
 
-/* One whose time has come. */
-static bool take_one(struct invalidator *v, uint64_t *ret_ino)
+static bool is_due(struct invalidator *v, uint64_t ino, void *asked)
+{
+    int64_t now_ns = clock_boot_ns();
+    return now_ns - (int64_t)(uintptr_t)asked >= WAIT_NS || is_quiet(v, ino, now_ns);
+}
+
+/* One whose time has come, and when it was asked for. */
+static bool take_one(struct invalidator *v, uint64_t *ret_ino, void **ret_asked)
 {
     size_t at = 0;
-    void *value;
-    int64_t now_ns = clock_boot_ns();
-    while (map_u64_next(&v->pending, &at, ret_ino, &value)) {
-        if (now_ns - (int64_t)(uintptr_t)value < WAIT_NS && !is_quiet(v, *ret_ino, now_ns))
+    while (map_u64_next(&v->pending, &at, ret_ino, ret_asked)) {
+        if (!is_due(v, *ret_ino, *ret_asked))
             continue;
         map_u64_remove(&v->pending, *ret_ino);
         return true;
@@ -41,7 +45,8 @@ static void *invalidate(void *context)
     pthread_mutex_lock(&v->lock);
     while (!v->stopping) {
         uint64_t ino;
-        if (!v->session || !take_one(v, &ino)) {
+        void *asked;
+        if (!v->session || !take_one(v, &ino, &asked)) {
             if (v->session && v->pending.count > 0)
                 moment_wait_for(&v->changed, &v->lock, QUIET_NS / 10);
             else
@@ -55,6 +60,12 @@ static void *invalidate(void *context)
         bool needed = !v->is_needed || v->is_needed(v->context, ino);
         pthread_mutex_lock(&v->lock);
         v->asking = false;
+        /* Somebody may have begun to read meanwhile. */
+        if (needed && !is_due(v, ino, asked)) {
+            needed = false;
+            if (!map_u64_get(&v->pending, ino))
+                map_u64_put(&v->pending, ino, asked);
+        }
         pthread_cond_broadcast(&v->done);
         pthread_mutex_unlock(&v->lock);
         /* An inode that the kernel doesn't know has no pages. */

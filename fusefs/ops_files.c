@@ -88,12 +88,14 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         op_begin_change(&op, req);
     else
         op_begin(&op, req);
+    invalidator_asked(&op.mount->invalidator, ino); /* it is likely to be read next */
     enum err e = squash_opens(&op, req, ino, fi->flags);
     if (e == ERR_OK && (fi->flags & O_TRUNC))
         e = set_gid_drop_by_open(&op, req, ino);
     if (e == ERR_OK)
         e = surf_open(op.mount->surf, &op.request.caller, ino, fi->flags, &handle, &keep_cache);
     op_end(&op);
+    invalidator_answered(&op.mount->invalidator, ino);
     if (e != ERR_OK) {
         reply_error(req, e);
         return;

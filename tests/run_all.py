@@ -12,6 +12,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = "/usr/bin/python3"
 JOBS = str(os.cpu_count() or 2)
+# What stages below run without sanitizers. All else is built with them, and by `make`.
+RELEASE = ("surfd", "surffs", "surfctl", "sim", "sim_planted", "raft_sim", "raft_sim_planted", "gc_sim", "gc_sim_planted",
+           "repair_sim", "repair_sim_planted", "unit_raft_scripts_planted", "unit_raftlog_planted")
 
 
 def count_ctest(text):
@@ -41,7 +44,7 @@ def stages(environment):
     tsan = dict(environment, TSAN_OPTIONS=f"suppressions={suppressions}:halt_on_error=0:exitcode=66")
     system = dict(asan, SURF_BIN=str(ROOT / "build" / "asan" / "bin"), SURF_PATIENCE="3")
     yield "lint", [[PYTHON, "-m", "pytest", "tests/lint", "-q"]], environment, count_pytest
-    yield "build release (gcc)", build("release"), environment, None
+    yield "build release (gcc)", build("release", *RELEASE), environment, None
     yield "build asan (clang, ASan+UBSan)", build("asan"), environment, None
     yield "build tsan (clang, TSan)", build("tsan", "threaded_tests"), environment, None
     yield "unit, model and fuzz smoke under ASan+UBSan", \

@@ -16,7 +16,7 @@ import netns
 CLIENT = pathlib.Path(__file__).with_name("mount_client.py")
 PYTHON = "/usr/bin/python3"
 TERM_SECONDS = 2
-ROUNDS = int(os.environ.get("SURF_ROUNDS", "600"))
+ROUNDS = int(os.environ.get("SURF_ROUNDS", "400"))
 SECONDS = float(os.environ.get("SURF_SOAK_SECONDS", "5"))
 pytestmark = pytest.mark.timeout(300 + 3 * SECONDS)
 
