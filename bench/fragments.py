@@ -133,7 +133,8 @@ def main():
         begun = time.monotonic()
         merger = c.mount("merger", "-o", "merge_after=1")
         # One block per MiB, and long ones left at both ends of some where little was written.
-        most = options.mib * (2 if options.writes >= 200 * options.mib else 6)
+        blocks = options.mib + os.stat(writer / "pieces").st_size // MIB + 1
+        most = blocks * (1 if options.writes >= 200 * options.mib else 3) + 8  # a database is a bit larger, and changes its first page
         clusters.wait_until("the pieces to be merged", lambda: time.sleep(3) or extents(c) <= most, 3600)  # to look is work for the nodes
         print(f"merged in {time.monotonic() - begun:.0f} s: {merger.counters()['merged_parts']} parts", flush=True)
         merger.stop()
