@@ -12,7 +12,7 @@
  *   block_reporter.c  this block server's reports
  *   block_keeper*.c   what it does so that its blocks and the other servers' copies stay whole
  *
- * How a command runs: service_meta.c gives a proposal to the replica; when the loop has read what there was to read,
+ * How a command runs: service/meta.c gives a proposal to the replica; when the loop has read what there was to read,
  * all that is queued goes to raft as one event. The update's entries go to the log thread and to the followers at the
  * same time. When a majority has them they are applied, and `done` answers the request. */
 #pragma once
@@ -123,16 +123,16 @@ struct node {
     int64_t lead_until_ns; /* of the stage */
     uint64_t lead_index;   /* the leader's log ends here: wait for it */
     uv_timer_t change_timer;
-    struct list change_waits; /* of service_members.c */
+    struct list change_waits; /* of service/members.c */
     unsigned change_wait_count;
     struct list parks;     /* of lock_parks.c, oldest first */
     struct map_u64 parked; /* the same, by ticket */
     uv_timer_t park_timer;
-    struct map_u64 notices; /* session -> its held query, of service_notices.c */
+    struct map_u64 notices; /* session -> its held query, of service/notices.c */
     bool notices_due;       /* some of them can be answered */
     uv_timer_t notices_timer;
-    struct state_check *state_check; /* of service_check.c; NULL: none was asked for */
-    struct list watches;             /* of service_changes.c, oldest first */
+    struct state_check *state_check; /* of service/check.c; NULL: none was asked for */
+    struct list watches;             /* of service/changes.c, oldest first */
     unsigned watch_count;            /* <= NODE_WATCHES_MAX */
     bool watches_due;                /* there may be something to tell */
     uv_timer_t watch_timer;
@@ -255,11 +255,11 @@ void service_fail(struct node *n, struct rpc_request *request, enum err status);
 enum err service_not_leader(const struct node *n);
 bool service_has_role(struct node *n, struct rpc_request *request, unsigned role);
 
-/* service_meta.c, service_block.c, service_admin.c: one request each, which they answer */
+/* service/meta.c, service/block.c, service/admin.c: one request each, which they answer */
 void service_meta_call(struct node *n, struct rpc_request *request);
 void service_meta_query(struct node *n, struct rpc_request *request);
 void service_meta_query_again(struct node *n, struct rpc_request *request); /* one of lock_parks.c: an answer at once */
-void service_meta_durable(struct node *n, struct rpc_request *request);     /* service_durable.c */
+void service_meta_durable(struct node *n, struct rpc_request *request);     /* service/durable.c */
 void service_meta_keepalive(struct node *n, struct rpc_request *request);
 void service_meta_notices(struct node *n, struct rpc_request *request);
 /* There is something for that session: it is told at the end of this turn of the loop. */
@@ -287,9 +287,9 @@ void service_members(struct node *n, struct rpc_request *request);
 void service_members_open(struct node *n);
 void service_members_close(struct node *n);
 
-/* service_files.c */
+/* service/files.c */
 void service_files(struct node *n, struct rpc_request *request);
-/* service_check.c */
+/* service/check.c */
 void service_check(struct node *n, struct rpc_request *request);
 void service_references(struct node *n, struct rpc_request *request);
 void service_check_free(struct node *n); /* after the loop has run dry */

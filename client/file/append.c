@@ -1,4 +1,4 @@
-/* file_append.c: bytes that go to the end of file as it is when they are committed: one block, one command each.
+/* append.c: bytes that go to the end of file as it is when they are committed: one block, one command each.
  *
  * A write of up to 1 MiB is not to be interleaved with others, but the kernel may give it to us in two pieces: one
  * request holds 256 pages of the program's memory, which is less than 1 MiB of a buffer that doesn't begin with a page.

@@ -1,4 +1,4 @@
-/* file_atime.c: times of access, as with relatime. A thread of its own tells the metastore of reads, so that no read
+/* atime.c: times of access, as with relatime. A thread of its own tells the metastore of reads, so that no read
  * and no commit waits for it; what can't be told is dropped. The metastore decides again whether the time is to be set,
  * since other mounts read too, or may have set it since. Here, a state of the inode is told of once a day at most,
  * whatever the clocks say. */

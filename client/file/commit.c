@@ -1,4 +1,4 @@
-/* file_commit.c: what is dirty becomes blocks, and then part of the file.
+/* commit.c: what is dirty becomes blocks, and then part of the file.
  *
  * A commit has the inode's turn from its beginning to its end. It takes what is dirty then; writes go on into fresh
  * chunks meanwhile and belong to the next commit. If it can't be finished now (cancelled), everything goes back under

@@ -30,7 +30,7 @@ struct file_options {
     size_t inline_bytes;     /* up to so many written bytes come with their commit (inline_mover.h); 0: none do */
     int64_t inline_look_ns;  /* as in inline_mover.h */
     int64_t merge_after_ns;  /* fragmented files that have been quiet for so long are merged; 0: by others */
-    bool atime;              /* reads set access times (file_atime.c) */
+    bool atime;              /* reads set access times (atime.c) */
     /* Another mount changed what this kernel may have cached: its pages must go soon, if they are old then. Called
      * without locks held. */
     void (*on_stale)(void *context, uint64_t ino);
@@ -77,7 +77,7 @@ enum err file_write_as(struct open_file *h, uint64_t offset, const void *from, s
 enum err file_flush(struct open_file *h, struct rpc_cancel *cancel) MUST_USE; /* close(2): committed and durable */
 enum err file_fsync(struct open_file *h, struct rpc_cancel *cancel) MUST_USE;
 
-/* ---- space (file_space.c); what is dirty is committed first, and the change is committed at return ---- */
+/* ---- space (space.c); what is dirty is committed first, and the change is committed at return ---- */
 
 /* mode: FALLOC_FL_* as in fallocate(2). Without PUNCH_HOLE and ZERO_RANGE only the size can change: nothing is
  * reserved. kill_set_id: as FILE_WRITE_KILL_SET_ID. Errors: NOTSUP (mode), BADF, INVAL (length 0), FBIG. */

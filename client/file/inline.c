@@ -1,4 +1,4 @@
-/* file_inline.c: small contents that come with their commit, and from there into the metadata: one durable step instead
+/* inline.c: small contents that come with their commit, and from there into the metadata: one durable step instead
  * of two. The mover puts them on the block servers afterwards. */
 #include "base/mem.h"
 #include "client/file/internal.h"

@@ -1,4 +1,4 @@
-/* file_internal.h: open inodes and what the file_*.c share. Private to client/. */
+/* internal.h: open inodes and what the files of this folder share. */
 #pragma once
 
 #include <pthread.h>
@@ -50,7 +50,7 @@ struct file_inode {
     struct list full;            /* struct full_chunk, oldest first; newer than committing, older than dirty */
     struct list full_committing; /* those of the commit under way; oldest of all */
     unsigned puts;               /* full chunks whose put has not ended */
-    uint8_t *staged;             /* NULL, or the first piece of an append that may go on (file_append.c) */
+    uint8_t *staged;             /* NULL, or the first piece of an append that may go on (append.c) */
     size_t staged_size;
     bool staged_kills;           /* as kill_set_id */
     uint64_t staged_session;     /* in which it was written */
@@ -158,7 +158,7 @@ struct open_files {
     atomic_uint_fast64_t dirty_bytes, commits;
 };
 
-/* ---- file_table.c ---- */
+/* ---- table.c ---- */
 /* A user's reference; NULL when the inode isn't known here. */
 struct file_inode *inode_find(struct open_files *t, uint64_t ino);
 void inode_leave(struct file_inode *i);
@@ -169,7 +169,7 @@ static inline bool inode_is_pressed(const struct file_inode *i)
     return atomic_load(&i->files->dirty_bytes) > i->files->options.dirty_bytes / 2;
 }
 
-/* ---- file_inline.c ---- */
+/* ---- inline.c ---- */
 /* Whether a commit may bring these blocks along instead of waiting for block servers. Then ret is for the command. */
 bool inline_fits(struct open_files *t, struct block_buffer *const *blocks, unsigned count,
                  struct slice ret[LIMIT_INLINE_BLOCKS]);
@@ -179,7 +179,7 @@ void inline_committed(struct open_files *t, struct block_buffer *const *blocks, 
 /* What came along with extents. */
 void inline_learn(struct open_files *t, const struct meta_query_reply *reply);
 
-/* ---- file_versions.c ---- */
+/* ---- versions.c ---- */
 bool inode_is_stale(const struct file_inode *i);     /* another mount has changed it since; under the lock */
 uint64_t inode_size_now(const struct file_inode *i); /* as committed and with what is dirty */
 /* The state after so many changes of this mount, which put these extents: what is known of the file's others stays
@@ -205,18 +205,18 @@ bool inode_is_current(struct file_inode *i);
 /* Whether the kernel's pages are of what is here, as far as is known. Without locks held. */
 bool inode_pages_are_current(struct file_inode *i);
 
-/* ---- file_read.c ---- */
+/* ---- read.c ---- */
 /* The extents from this offset on, as many as come in one answer. */
 enum err inode_learn_layout(struct file_inode *i, uint64_t from, struct rpc_cancel *cancel) MUST_USE;
 
-/* ---- file_atime.c ---- */
+/* ---- atime.c ---- */
 void atime_start(struct open_files *t);
 void atime_stop(struct open_files *t); /* tells what it can until `stop` fires */
 /* A read through this handle; under the inode's lock. */
 void atime_note(struct open_file *h);
 bool atime_is_due(const struct open_file *h);
 
-/* ---- file_append.c ---- */
+/* ---- append.c ---- */
 enum err file_append(struct open_file *h, uint64_t offset, const uint8_t *from, size_t size, bool kill_set_id,
                      struct rpc_cancel *cancel) MUST_USE;
 /* What is staged is placed: at once when it is known that no second piece can come (the kernel has one write of an
@@ -224,7 +224,7 @@ enum err file_append(struct open_file *h, uint64_t offset, const uint8_t *from, 
 enum err inode_append_staged(struct file_inode *i, bool at_once, struct rpc_cancel *cancel) MUST_USE;
 void inode_drop_staged(struct file_inode *i); /* under the lock, with the turn */
 
-/* ---- file_commit.c ---- */
+/* ---- commit.c ---- */
 enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 /* The turn: one commit or truncation at a time. ERR_CANCELLED. Under the lock. */
 enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
@@ -241,7 +241,7 @@ enum err inode_wait(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 /* Puts a full chunk's block; on a worker's or the committing thread. */
 void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel);
 
-/* ---- file_work.c ---- */
+/* ---- work.c ---- */
 void work_start(struct open_files *t);
 void work_stop(struct open_files *t);
 void work_put(struct open_files *t, struct full_chunk *f);

@@ -1,4 +1,4 @@
-/* file_read.c: own uncommitted bytes first, then blocks by the known extents, zeros where there is nothing. */
+/* read.c: own uncommitted bytes first, then blocks by the known extents, zeros where there is nothing. */
 #include <fcntl.h>
 #include <string.h>
 

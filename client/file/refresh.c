@@ -1,4 +1,4 @@
-/* file_refresh.c: what locks need of open files (client/lock/locks.h). */
+/* refresh.c: what locks need of open files (client/lock/locks.h). */
 #include "client/file/internal.h"
 
 enum err file_refresh(struct open_file *h, const struct meta_attr *attr, struct rpc_cancel *cancel)

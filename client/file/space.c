@@ -1,4 +1,4 @@
-/* file_space.c: the space of a file: holes made and looked for, sizes, and contents shared between files. All of it is
+/* space.c: the space of a file: holes made and looked for, sizes, and contents shared between files. All of it is
  * the metastore's: what is dirty here is committed first, so that it knows the file as this mount sees it. */
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-/* file_table.c: open inodes: opening, closing, what is known of them, unlinks. */
+/* table.c: open inodes: opening, closing, what is known of them, unlinks. */
 #include <fcntl.h>
 #include <sys/stat.h>
 

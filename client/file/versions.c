@@ -1,4 +1,4 @@
-/* file_versions.c: of which version is what is here of a file, and what the kernel's pages hold; asking for newer. */
+/* versions.c: of which version is what is here of a file, and what the kernel's pages hold; asking for newer. */
 #include "base/mem.h"
 #include "client/file/internal.h"
 

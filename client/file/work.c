@@ -1,4 +1,4 @@
-/* file_work.c: threads in the background: workers that put whole chunks and read ahead, and the flusher, which commits
+/* work.c: threads in the background: workers that put whole chunks and read ahead, and the flusher, which commits
  * what has been dirty for long. */
 #include "base/mem.h"
 #include "base/thread.h"

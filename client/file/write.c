@@ -1,4 +1,4 @@
-/* file_write.c: written bytes gather in chunks; whole ones are on their way while writing goes on. */
+/* write.c: written bytes gather in chunks; whole ones are on their way while writing goes on. */
 #include <fcntl.h>
 
 #include "base/check.h"

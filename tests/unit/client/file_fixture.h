@@ -157,3 +157,13 @@ static inline void expect_file(struct mount *m, uint64_t ino, const uint8_t *byt
     free(got);
     file_close(h);
 }
+
+/* Opens and closes it: whether the kernel is told to keep its pages. */
+static inline bool reopen_keeps(struct mount *m, uint64_t ino)
+{
+    struct open_file *h;
+    bool keep;
+    assert_int_equal(file_open(m->files, ino, O_RDONLY, NULL, NULL, &h, &keep), ERR_OK);
+    file_close(h);
+    return keep;
+}

@@ -63,15 +63,6 @@ static void chunks_in_hand_outlive_the_failure_of_others(void **state)
     fixture_end(f);
 }
 
-static bool reopen_keeps(struct mount *m, uint64_t ino)
-{
-    struct open_file *h;
-    bool keep;
-    assert_int_equal(file_open(m->files, ino, O_RDONLY, NULL, NULL, &h, &keep), ERR_OK);
-    file_close(h);
-    return keep;
-}
-
 /* The kernel has what was written in its pages, and nobody else will ever see it. */
 static void pages_with_lost_bytes_go(void **state)
 {

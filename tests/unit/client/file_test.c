@@ -158,15 +158,6 @@ static void an_open_reader_follows_attributes(void **state)
     fixture_end(f);
 }
 
-static bool reopen_keeps(struct mount *m, uint64_t ino)
-{
-    struct open_file *h;
-    bool keep;
-    assert_int_equal(file_open(m->files, ino, O_RDONLY, NULL, NULL, &h, &keep), ERR_OK);
-    file_close(h);
-    return keep;
-}
-
 static void kernel_pages_are_kept_while_nobody_else_writes(void **state)
 {
     (void)state;
