@@ -91,6 +91,8 @@ static enum err collect(struct content_cutter *c, uint64_t from, uint64_t to, un
 {
     struct slice key, value;
     struct schema_key at = schema_extent(c->content_id, from);
+    if (c->is_empty)
+        return ERR_OK;
     store_range_seek(&c->range, &at);
     for (; store_range_get(&c->range, &key, &value); store_range_next(&c->range)) {
         struct meta_extent extent;
@@ -109,6 +111,9 @@ void content_begin(struct content_cutter *c, struct meta *m, uint64_t content_id
 {
     *c = (struct content_cutter){.m = m, .content_id = content_id, .allocated = allocated};
     struct schema_key lower, upper;
+    c->is_empty = allocated && *allocated == 0;
+    if (c->is_empty)
+        return;
     bounds_of(content_id, from > 0 ? from - 1 : 0, to + 1, &lower, &upper);
     store_range_open_unplaced(m, &c->range, &lower, &upper);
 }
@@ -224,7 +229,7 @@ enum err content_end(struct content_cutter *c)
         emit(c, &c->rest);
     if (c->has_pending)
         add_row(c->m, c->content_id, &c->pending, c->allocated);
-    return store_range_close(&c->range);
+    return c->is_empty ? ERR_OK : store_range_close(&c->range);
 }
 
 enum err content_trim(struct meta *m, uint64_t content_id, uint64_t from, uint64_t end, unsigned max,

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#define LOG_MODULE "meta"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/plant.h"
 #include "base/rocks.h"
@@ -100,6 +102,7 @@ static void make_options(struct meta *m, const struct meta_options *o)
     /* What it merges, and when, is its threads' affair: the files of a simulated state would differ from run to run. */
     rocksdb_options_set_disable_auto_compactions(m->options, o->lose_unflushed);
     m->batch = rocksdb_writebatch_create();
+    m->out = rocksdb_writebatch_create();
 }
 
 /* Options that the C API has no functions for. */
@@ -175,9 +178,15 @@ void meta_close(struct meta *m)
 {
     if (!m)
         return;
+    /* A range is left open by what failed. What can't be written now is applied again from the log. */
+    if (m->db && m->open_ranges == 0 && store_write_out(m) != ERR_OK)
+        log_warn("the newest changes of the metadata can't be written");
     if (m->db)
         rocksdb_close(m->db);
     rocksdb_writebatch_destroy(m->batch);
+    rocksdb_writebatch_destroy(m->out);
+    recent_free(&m->recent);
+    free(m->changes);
     written_free(&m->written);
     rocksdb_flushoptions_destroy(m->flush);
     rocksdb_readoptions_destroy(m->read_persisted);
@@ -258,9 +267,7 @@ static enum err finish(struct meta *m)
     struct schema_key key = schema_meta();
     row_meta_encode(&m->next, &m->scratch);
     store_put_scratch(m, &key);
-    char *message = NULL;
-    rocksdb_write(m->db, m->write, m->batch, &message);
-    TRY(rocks_result(message, "metadata write", NULL));
+    TRY(store_commit(m));
     m->state = m->next;
     keep_chain(m);
     m->cluster = m->next_cluster;
@@ -414,9 +421,15 @@ enum err meta_flushed_index(struct meta *m, uint64_t *ret)
     return e;
 }
 
+enum err meta_write_out(struct meta *m)
+{
+    return store_write_out(m);
+}
+
 enum err meta_flush(struct meta *m, bool wait)
 {
     char *message = NULL;
+    TRY(store_write_out(m));
     rocksdb_flushoptions_set_wait(m->flush, wait || m->flush_waits);
     rocksdb_flush(m->db, m->flush, &message);
     return rocks_result(message, "metadata flush", NULL);

@@ -44,6 +44,9 @@ uint64_t meta_applied_term(const struct meta *m); /* of that entry; 0: none */
 enum err meta_config(struct meta *m, struct arena *arena, struct slice *ret, uint64_t *ret_index) MUST_USE;
 /* What survives a crash at this moment; <= applied. */
 enum err meta_flushed_index(struct meta *m, uint64_t *ret) MUST_USE;
+/* What was applied so far is with RocksDB from now on, in memory; the newest rows are kept from it for a while, many
+ * to a batch (meta/recent.h). For meta_checkpoint; what else needs it does it by itself. */
+enum err meta_write_out(struct meta *m) MUST_USE;
 /* Starts a flush in the background, so that the flushed index moves and the log can be cut. */
 enum err meta_flush(struct meta *m, bool wait) MUST_USE;
 void meta_chain_hash(const struct meta *m, struct sha256 *ret); /* at the applied index */
@@ -54,9 +57,9 @@ bool meta_chain_at(const struct meta *m, uint64_t index, uint64_t *ret);
 
 /* ---- snapshots ---- */
 
-/* A copy of the state as of its applied index or a later one, by hard links, in a directory that must not exist. Also
- * flushes. For any thread, while the owner goes on applying. ERR_IO, ERR_NOSPC, ERR_EXIST with why; then nothing of it
- * is left. */
+/* A copy of the state as of the last meta_write_out or a later index, by hard links, in a directory that must not
+ * exist. Also flushes. For any thread, while the owner goes on applying. ERR_IO, ERR_NOSPC, ERR_EXIST with why; then
+ * nothing of it is left. */
 enum err meta_checkpoint(struct meta *m, const char *path, struct err_text *why) MUST_USE;
 /* What a state that nobody has open holds: read from inside, nothing is changed. ERR_CORRUPT, ERR_IO, ERR_NOT_FOUND
  * with why. Any thread. */

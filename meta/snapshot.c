@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/check.h"
 #include "base/rocks.h"
 #include "meta/level.h"
 #include "meta/store.h"
@@ -87,6 +88,7 @@ enum err meta_inspect(const char *path, struct arena *arena, struct meta_snapsho
 #ifdef SURF_PLANTS
 void meta_plant_forget_replies(struct meta *m)
 {
+    CHECK(store_write_out(m) == ERR_OK);
     rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
     char *message = NULL;
     for (rocksdb_iter_seek(it, "q", 1); PLANTED(META_DEDUP_LOST_IN_SNAPSHOT) && rocksdb_iter_valid(it);
@@ -107,6 +109,7 @@ void meta_plant_keep_name(struct meta *m, bool restore)
     size_t size;
     if (!PLANTED(META_SNAPSHOT_STALE_KEY))
         return;
+    CHECK(store_write_out(m) == ERR_OK);
     if (restore && key.size > 0) {
         rocksdb_put(m->db, m->write, (const char *)key.data, key.size, (const char *)value.data, value.size, &message);
         return;

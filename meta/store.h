@@ -8,11 +8,19 @@
 
 #include "base/arena.h"
 #include "meta/meta.h"
+#include "meta/recent.h"
 #include "meta/schema.h"
 #include "meta/written.h"
 
 /* Rows that an operation touches at most: the rest is for the session, its replies and the indexes. */
 #define STORE_OPERATION_ROWS (LIMIT_COMMAND_ROWS - LIMIT_REPLY_WINDOW - 16u)
+
+/* One change of a row by the command under way. */
+struct store_change {
+    enum row_change change;
+    struct slice key, value; /* in the arena of the apply */
+    int64_t count;
+};
 
 struct touch_list {
     uint64_t *inos;
@@ -43,9 +51,15 @@ struct meta {
     uint64_t chains_from;              /* from this index on */
     bool flush_waits;                  /* tests: what a flush leaves behind does not depend on threads */
 
+    struct recent recent;      /* what was applied and is not in RocksDB yet; never of a view */
+    rocksdb_writebatch_t *out; /* on its way there */
+    unsigned open_ranges;
+
     /* The apply under way. */
-    rocksdb_writebatch_t *batch;
-    struct written written; /* what is in the batch, but for counts */
+    rocksdb_writebatch_t *batch;  /* the chain hash is over its bytes */
+    struct store_change *changes; /* what is in the batch */
+    size_t change_count, change_capacity;
+    struct written written; /* the same but for counts, by key */
     struct row_meta next;   /* becomes state when the batch is written */
     struct row_cluster next_cluster;
     bool cluster_changed;
@@ -96,6 +110,10 @@ void store_delete_at(struct meta *m, struct slice key);
 void store_count(struct meta *m, const struct schema_key *key, int64_t change);
 /* What was put and deleted so far is not. */
 void store_clear(struct meta *m);
+/* What was put, deleted and counted is the state from now on. No range may be open. */
+enum err store_commit(struct meta *m) MUST_USE;
+/* What was committed is in RocksDB from now on. No range may be open. */
+enum err store_write_out(struct meta *m) MUST_USE;
 /* Changes of one count that follow each other are written as one, or not at all: the last of them here. */
 void store_count_settle(struct meta *m);
 
@@ -106,9 +124,15 @@ rocksdb_compactionfilter_t *count_rows_filter(void);
 /* Rows of the written state between two keys, in order. Both bounds are given to RocksDB: without them a scan that
  * finds nothing walks over the tombstones of everything that was deleted around it. Must not be moved while open. */
 struct store_range {
+    struct meta *m;
     rocksdb_iterator_t *it;
     rocksdb_readoptions_t *read;
     struct schema_key lower, upper; /* [lower, upper) */
+    /* Of the recent rows [begin, end) are in the range. Forwards `at` is the next one that has not been passed,
+     * backwards the one behind it. */
+    size_t begin, at, end;
+    bool backwards, is_recent; /* is_recent: it is at a recent row; else at the iterator's */
+    struct bytes sum;          /* of a count that changed recently */
 };
 /* At the first row of [lower, upper). */
 void store_range_open(struct meta *m, struct store_range *r, const struct schema_key *lower,
@@ -217,7 +241,8 @@ struct content_cutter {
     uint64_t content_id;
     uint64_t *allocated;
     uint64_t size;            /* of the file before; the caller's to set where `fragments` matters */
-    struct store_range range; /* over all that the ranges may touch */
+    struct store_range range; /* over all that the ranges may touch; none when it is_empty */
+    bool is_empty;            /* no extents before */
     bool has_pending, has_rest, has_removed;
     bool fragments;                   /* something short was put among other blocks of the file */
     struct meta_extent pending, rest; /* in no row at the moment */

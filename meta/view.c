@@ -5,6 +5,8 @@
 
 struct meta *meta_view_open(struct meta *m)
 {
+    if (store_write_out(m) != ERR_OK)
+        return NULL;
     struct meta *view = MEM_NEW(struct meta);
     view->db = m->db;
     view->snapshot = rocksdb_create_snapshot(m->db);
@@ -36,6 +38,7 @@ static bool is_no_row(struct slice key, struct slice value)
 enum err check_hash_rows(struct meta *m, struct meta_check *check, uint64_t counts[256], struct sha256 *ret)
 {
     struct sha256 hash = {{0}};
+    TRY(store_write_out(m));
     rocksdb_iterator_t *it = rocksdb_create_iterator(m->db, m->read);
     _cleanup_(bytes_free) struct bytes row = {0};
     bool stopped = false;

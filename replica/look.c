@@ -27,6 +27,8 @@ enum err replica_look(struct replica *r, struct replica_look *look)
         return ERR_BUSY_NOW; /* what is to be installed must not wait for one look after the other */
     look->replica = r;
     look->view = meta_view_open(r->meta);
+    if (!look->view)
+        return ERR_IO;
     look->work = (struct replica_work){.run = run, .done = done};
     list_push_back(&r->looks, &look->link);
     r->look_count++;

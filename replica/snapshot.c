@@ -80,6 +80,10 @@ static void outgoing_make(struct replica *r)
     struct outgoing *o = &r->outgoing;
     r->env.random(r->env.context, &o->id, sizeof o->id);
     o->replica = r;
+    if (meta_write_out(r->meta) != ERR_OK) {
+        replica_fail(r, "the metadata can't be written for a snapshot");
+        return;
+    }
     o->work = (struct replica_work){.run = outgoing_run, .done = outgoing_done};
     o->stage = OUTGOING_MAKING;
     o->index = 0;

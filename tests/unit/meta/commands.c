@@ -98,13 +98,14 @@ uint64_t ino_of(struct fixture *f, uint64_t parent, const char *name)
 
 unsigned rows_of(struct fixture *f, char table)
 {
-    rocksdb_iterator_t *it = rocksdb_create_iterator(f->meta->db, f->meta->read);
+    struct schema_key from = {.bytes = {(uint8_t)table}, .size = 1};
+    struct store_range range;
+    struct slice key, value;
     unsigned count = 0;
-    size_t size;
-    for (rocksdb_iter_seek(it, &table, 1); rocksdb_iter_valid(it) && rocksdb_iter_key(it, &size)[0] == table;
-         rocksdb_iter_next(it))
+    store_range_open_prefix(f->meta, &range, &from, 1);
+    for (; store_range_get(&range, &key, &value); store_range_next(&range))
         count++;
-    rocksdb_iter_destroy(it);
+    assert_int_equal(store_range_close(&range), ERR_OK);
     return count;
 }
 

@@ -215,6 +215,12 @@ struct meta_query_reply fixture_query(struct fixture *f, struct meta_query q)
     return r;
 }
 
+enum err checkpoint(struct fixture *f, const char *path, struct err_text *why)
+{
+    TRY(meta_write_out(f->meta));
+    return meta_checkpoint(f->meta, path, why);
+}
+
 struct meta_query_reply do_lookup(struct fixture *f, uint64_t parent, const char *name)
 {
     return fixture_query(f, (struct meta_query){.op = META_QUERY_LOOKUP, .ino = parent, .name = slice_str(name)});

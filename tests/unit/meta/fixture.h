@@ -57,6 +57,8 @@ struct meta_extent extent_of(uint64_t offset, uint64_t length, uint32_t block, u
 unsigned reap_all(struct fixture *f);
 
 struct meta_query_reply fixture_query(struct fixture *f, struct meta_query q);
+/* A copy of the state as it is now. */
+enum err checkpoint(struct fixture *f, const char *path, struct err_text *why);
 struct meta_query_reply do_lookup(struct fixture *f, uint64_t parent, const char *name);
 struct meta_query_reply do_getattr(struct fixture *f, uint64_t ino);
 struct meta_query_reply do_layout(struct fixture *f, uint64_t ino);

@@ -56,6 +56,7 @@ static void many_passes_say_what_one_says(void **state)
 static void put_row(struct meta *m, const struct schema_key *key, struct slice value)
 {
     char *message = NULL;
+    assert_int_equal(meta_write_out(m), ERR_OK);
     rocksdb_put(m->db, m->write, (const char *)key->bytes, key->size, (const char *)value.data, value.size, &message);
     assert_null(message);
 }

@@ -226,6 +226,7 @@ static void a_damaged_row_of_the_index_is_an_error_with_words(void **state)
     char *message = NULL;
     struct bytes kept = {0};
     row_meta_encode(&f->meta->state, &kept);
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_put(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, "\1short", 6, &message);
     assert_null(message);
     assert_int_equal(meta_flush(f->meta, true), ERR_OK);
@@ -261,6 +262,7 @@ static void a_damaged_count_is_corrupt(void **state)
         char *message = NULL;
         fixture_open(&f);
         uint64_t ino = must_make(&f, META_CREATE, ROOT, "f", 0644);
+        assert_int_equal(meta_write_out(f.meta), ERR_OK);
         rocksdb_put(f.meta->db, f.meta->write, (const char *)key.bytes, key.size, wrong[i].bytes, wrong[i].size,
                     &message);
         assert_null(message);

@@ -336,16 +336,19 @@ static void a_check_finds_what_does_not_agree(void **state)
     struct schema_kv_key at;
     schema_kv(slice_str("l"), &at);
     char *message = NULL;
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_delete(f->meta->db, f->meta->write, (const char *)at.bytes, at.size, &message);
     assert_null(message);
     assert_int_equal(meta_verify(f->meta, &why), ERR_CORRUPT);
     assert_non_null(strstr(why.text, "2 keys with 4 bytes are counted, 1 with 2"));
     f->meta->state.kv_keys = 1, f->meta->state.kv_bytes = 2;
     schema_kv_expiry(get(f, "k").expires_ns, slice_str("k"), &at);
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_delete(f->meta->db, f->meta->write, (const char *)at.bytes, at.size, &message);
     assert_null(message);
     assert_int_equal(meta_verify(f->meta, &why), ERR_CORRUPT);
     assert_non_null(strstr(why.text, "key/value space"));
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_put(f->meta->db, f->meta->write, (const char *)at.bytes, at.size, "", 0, &message);
     assert_null(message);
 }

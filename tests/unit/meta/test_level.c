@@ -113,12 +113,12 @@ static void a_snapshot_carries_the_level(void **state)
     snprintf(path, sizeof path, "%s.copy", f->path);
     snprintf(command, sizeof command, "rm -rf '%s'", path);
     reopen_as(f, META_LEVEL_FIRST + 1);
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_OK);
     assert_int_equal(info.level, META_LEVEL_FIRST);
     assert_int_equal(system(command), 0);
     assert_status(set_level(f, META_LEVEL_FIRST + 1), ERR_OK);
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_OK);
     assert_int_equal(info.level, META_LEVEL_FIRST + 1);
     assert_int_equal(open_error(path, META_LEVEL_FIRST + 1, &why), ERR_OK);

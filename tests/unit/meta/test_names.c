@@ -175,6 +175,7 @@ static void set_nlink(struct fixture *f, uint64_t ino, uint32_t nlink)
     assert_int_equal(inode_read(f->meta, ino, &f->arena, &i), ERR_OK);
     i.attr.nlink = nlink;
     row_inode_encode(&i, &b);
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_put(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, (const char *)b.data, b.size, &message);
     assert_null(message);
     bytes_free(&b);
@@ -514,6 +515,7 @@ static void put_entry(struct fixture *f, uint64_t directory, uint64_t cookie, co
     struct bytes b = {0};
     char *message = NULL;
     row_dentry_encode(&row, &b);
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_put(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, (const char *)b.data, b.size, &message);
     assert_null(message);
     bytes_free(&b);
@@ -523,6 +525,7 @@ static void delete_entry(struct fixture *f, uint64_t directory, uint64_t cookie,
 {
     struct schema_key key = schema_dentry(directory, cookie, slice_str(name));
     char *message = NULL;
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_delete(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, &message);
     assert_null(message);
 }
@@ -660,6 +663,7 @@ static void what_cannot_be_read_is_not_brought_along(void **state)
     struct bytes b = {0};
     char *message = NULL;
     row_dentry_encode(&row, &b);
+    assert_int_equal(meta_write_out(f->meta), ERR_OK);
     rocksdb_put(f->meta->db, f->meta->write, (const char *)key.bytes, key.size, (const char *)b.data, b.size, &message);
     assert_null(message);
     bytes_free(&b);

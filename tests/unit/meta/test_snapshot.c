@@ -188,7 +188,7 @@ static void a_copy_is_refused_where_there_is_something(void **state)
     assert_non_null(strstr(why.text, path));
     assert_int_equal(rmdir(path), 0); /* nothing was put there */
     assert_int_equal(meta_checkpoint(f->meta, "/proc/no/such/place", &why), ERR_IO);
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     remove_copy(path);
 }
 
@@ -200,7 +200,7 @@ static void a_copy_tells_what_it_holds(void **state)
     struct meta_snapshot_info info;
     copy_path(f, "-copy", path);
     make_file(f, ROOT, "a");
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_OK);
     assert_int_equal(info.index, f->index);
     assert_int_equal(info.term, 1);
@@ -209,7 +209,7 @@ static void a_copy_tells_what_it_holds(void **state)
     remove_copy(path);
     assert_int_equal(meta_apply_config(f->meta, ++f->index, 3, slice_str("members")), ERR_OK);
     assert_int_equal(meta_apply_nothing(f->meta, ++f->index, 4), ERR_OK);
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_OK);
     assert_int_equal(info.index, f->index);
     assert_int_equal(info.term, 4);
@@ -244,7 +244,7 @@ static void looking_into_a_copy_changes_nothing(void **state)
         snprintf(name, sizeof name, "f%u", i);
         make_file(f, ROOT, name);
     }
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     snprintf(command, sizeof command, "cp -r '%s' '%s'", path, kept);
     assert_int_equal(system(command), 0);
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_OK);
@@ -275,7 +275,7 @@ static void what_is_no_copy_is_told_apart(void **state)
     assert_int_equal(meta_inspect(path, &f->arena, &info, &why), ERR_NOT_FOUND);
     assert_int_equal(rmdir(path), 0);
     make_file(f, ROOT, "a");
-    assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+    assert_int_equal(checkpoint(f, path, &why), ERR_OK);
     unsigned count = list(path, names, 16), damaged = 0;
     for (unsigned i = 0; i < count; i++) {
         char file[192];
@@ -285,7 +285,7 @@ static void what_is_no_copy_is_told_apart(void **state)
         if (strncmp(names[i], "OPTIONS", 7) == 0 || s.st_size == 0)
             continue; /* not needed for reading */
         remove_copy(path);
-        assert_int_equal(meta_checkpoint(f->meta, path, &why), ERR_OK);
+        assert_int_equal(checkpoint(f, path, &why), ERR_OK);
         if (stat(file, &s) != 0)
             continue; /* each copy has a MANIFEST of its own */
         own_file(file);
@@ -324,6 +324,7 @@ static void copies_are_made_while_entries_are_applied(void **state)
         struct copier c = {.meta = f->meta, .path = path};
         pthread_t thread;
         uint64_t before = f->index, chain;
+        assert_int_equal(meta_write_out(f->meta), ERR_OK);
         assert_int_equal(pthread_create(&thread, NULL, copy_run, &c), 0);
         for (unsigned i = 0; i < 400; i++, n++) {
             char name[16];

@@ -68,7 +68,7 @@ static void make_some(struct fixture *f, unsigned from, unsigned to)
 static void must_checkpoint(struct meta *m, const char *path)
 {
     struct err_text why = {""};
-    if (meta_checkpoint(m, path, &why) != ERR_OK)
+    if (meta_write_out(m) != ERR_OK || meta_checkpoint(m, path, &why) != ERR_OK)
         fail_msg("%s", why.text);
 }
 
