@@ -37,6 +37,9 @@ static rocksdb_options_t *store_options(const char *path, const struct block_sto
     rocksdb_options_set_wal_recovery_mode(r, 0);
     rocksdb_options_set_write_buffer_size(r, o->write_buffer_bytes ? o->write_buffer_bytes : DEFAULT_WRITE_BUFFER);
     rocksdb_options_set_max_write_buffer_number(r, 3);
+    /* A put asks first whether its block is there, which it seldom is. */
+    rocksdb_options_set_memtable_prefix_bloom_size_ratio(r, 0.01);
+    rocksdb_options_set_memtable_whole_key_filtering(r, 1);
     rocksdb_options_set_max_open_files(r, OPEN_FILES_MAX);
     rocksdb_options_set_max_background_jobs(r, 2);
     rocksdb_options_set_compression(r, rocksdb_no_compression);

@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#define ROWS_MAX 256u       /* a search is eight comparisons; a batch of them takes RocksDB less than half a millisecond */
+#define ROWS_MAX 256u /* a search is eight comparisons; a batch of them takes RocksDB less than half a millisecond */
 #define BYTES_MAX (1u << 20) /* small files have their contents in rows, too */
 
 bool recent_is_full(const struct recent *r)
