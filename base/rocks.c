@@ -1,10 +1,13 @@
 #include "base/rocks.h"
 
+#include <isa-l/crc.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
 #define LOG_MODULE "rocksdb"
 #include "base/log.h"
+#include "base/mem.h"
 
 /* What kind of error it is stands at the beginning; behind it there may be paths, with any words in them. */
 static bool begins_with(const char *message, const char *words)
@@ -27,4 +30,16 @@ enum err rocks_result(char *message, const char *what, struct err_text *why)
     e = err_explain(why, e, "%s: %s", what, message);
     rocksdb_free(message);
     return e;
+}
+
+uint32_t rocks_crc32c_extend(uint32_t crc, const char *data, size_t size)
+{
+    crc = ~crc;
+    while (size > 0) {
+        int part = (int)MIN(size, (size_t)INT_MAX);
+        crc = crc32_iscsi((unsigned char *)(uintptr_t)data, part, crc);
+        data += part;
+        size -= (size_t)part;
+    }
+    return ~crc;
 }

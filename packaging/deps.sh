@@ -12,7 +12,7 @@ set -eu
 
 build="gcc clang cmake ninja-build make pkg-config git protobuf-c-compiler
     libfuse3-dev libssl-dev libprotobuf-c-dev librocksdb-dev libuv1-dev libjansson-dev libmicrohttpd-dev libyaml-dev
-    libxxhash-dev libzstd-dev"
+    libxxhash-dev libzstd-dev libisal-dev"
 test="libcmocka-dev libclang-rt-dev clang-format python3 python3-pytest python3-pytest-timeout python3-pytest-xdist
     python3-yaml fuse3 sqlite3 rsync acl attr fio iproute2 nftables util-linux procps faketime"
 
