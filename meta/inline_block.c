@@ -4,6 +4,7 @@
  * The bytes go only on the word of who has put them there (META_MOVED), and only if no other commit has brought the
  * same bytes since: that one may be of a time when the copies on the block servers were unreferenced, and were
  * collected. */
+#include "base/check.h"
 #include "base/mem.h"
 #include "meta/store.h"
 
@@ -15,15 +16,90 @@ static uint64_t cost_of(const struct meta_inline_block *b)
     return b->data.size + ROW_COST_BYTES;
 }
 
+/* ---- all of them, without their bytes ---- */
+
+/* Every small commit asks whether its bytes are here already, which they seldom are, and RocksDB's filters take long to
+ * tell so. m->inline_known has all rows; their data is a size without bytes. */
+
+static struct slice id_slice(const struct sha256 *id)
+{
+    return SLICE(id->bytes, SHA256_SIZE);
+}
+
+static void know(struct meta *m, const struct meta_inline_block *b)
+{
+    struct meta_inline_block *known = map_bytes_get(&m->inline_known, id_slice(&b->id));
+    if (!known) {
+        known = MEM_NEW(struct meta_inline_block);
+        known->id = b->id;
+        map_bytes_put(&m->inline_known, id_slice(&known->id), known);
+    }
+    known->ino = b->ino;
+    known->version = b->version;
+    known->data = SLICE(NULL, b->data.size);
+}
+
+void inline_block_committed(struct meta *m, const struct store_change *c)
+{
+    struct meta_inline_block b;
+    if (c->change == ROW_DELETE) {
+        free(map_bytes_remove(&m->inline_known, slice_sub(c->key, 1, SHA256_SIZE)));
+        return;
+    }
+    CHECK(row_inline_block_decode(c->key, c->value, &b) == ERR_OK);
+    know(m, &b);
+}
+
+enum err inline_blocks_load(struct meta *m)
+{
+    struct schema_key from = {.bytes = {SCHEMA_TABLE_INLINE_BLOCK}, .size = 1};
+    struct store_range range;
+    struct slice key, value;
+    enum err e = ERR_OK;
+    if (m->state.inline_bytes == 0)
+        return ERR_OK;
+    store_range_open_prefix(m, &range, &from, 1);
+    for (; e == ERR_OK && store_range_get(&range, &key, &value); store_range_next(&range)) {
+        struct meta_inline_block b;
+        e = row_inline_block_decode(key, value, &b);
+        if (e == ERR_OK)
+            know(m, &b);
+    }
+    enum err closed = store_range_close(&range);
+    return e != ERR_OK ? e : closed;
+}
+
+void inline_blocks_free(struct meta *m)
+{
+    size_t at = 0;
+    struct slice key;
+    void *known;
+    while (map_bytes_next(&m->inline_known, &at, &key, &known))
+        free(known);
+    map_bytes_free(&m->inline_known);
+}
+
+bool inline_block_is_known(const struct meta *m, const struct meta_inline_block *b)
+{
+    const struct meta_inline_block *k = map_bytes_get(&m->inline_known, id_slice(&b->id));
+    return k && k->ino == b->ino && k->version == b->version && k->data.size == b->data.size;
+}
+
+/* ---- in an apply ---- */
+
+/* Of its data the size. */
 static enum err get_block(struct meta *m, const struct sha256 *id, struct meta_inline_block *ret, bool *ret_found)
 {
     struct schema_key key = schema_inline_block(id);
-    struct slice value = {0};
-    bool found;
-    TRY(store_get(m, &key, &value, &found));
-    if (found)
-        TRY(row_inline_block_decode(SLICE(key.bytes, key.size), value, ret));
-    *ret_found = found;
+    const struct written_row *row = written_get(&m->written, SLICE(key.bytes, key.size));
+    if (row) {
+        *ret_found = !row->deleted;
+        return row->deleted ? ERR_OK : row_inline_block_decode(row->key, row->value, ret);
+    }
+    const struct meta_inline_block *known = map_bytes_get(&m->inline_known, id_slice(id));
+    *ret_found = known != NULL;
+    if (known)
+        *ret = *known;
     return ERR_OK;
 }
 

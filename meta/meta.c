@@ -147,6 +147,12 @@ static enum err load_state(struct meta *m, struct err_text *why)
                : err_explain(why, e, "metadata: the row of the applied index can't be read (%s)", err_message(e));
 }
 
+static enum err load_inline(struct meta *m, struct err_text *why)
+{
+    enum err e = inline_blocks_load(m);
+    return e == ERR_OK ? ERR_OK : err_explain(why, e, "metadata: the inline blocks can't be read (%s)", err_message(e));
+}
+
 enum err meta_open(const struct meta_options *options, struct meta **ret, struct err_text *why)
 {
     struct meta *m = MEM_NEW(struct meta);
@@ -164,6 +170,8 @@ enum err meta_open(const struct meta_options *options, struct meta **ret, struct
         e = level_load(m, why);
     if (e == ERR_OK)
         e = load_state(m, why);
+    if (e == ERR_OK)
+        e = load_inline(m, why);
     m->chains_from = m->state.applied;
     keep_chain(m);
     if (e != ERR_OK) {
@@ -186,6 +194,7 @@ void meta_close(struct meta *m)
     rocksdb_writebatch_destroy(m->batch);
     rocksdb_writebatch_destroy(m->out);
     recent_free(&m->recent);
+    inline_blocks_free(m);
     free(m->changes);
     written_free(&m->written);
     rocksdb_flushoptions_destroy(m->flush);

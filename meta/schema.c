@@ -72,7 +72,7 @@ struct schema_key schema_block_ref(const struct sha256 *block)
 
 struct schema_key schema_inline_block(const struct sha256 *block)
 {
-    struct schema_key k = key_of('b');
+    struct schema_key k = key_of(SCHEMA_TABLE_INLINE_BLOCK);
     key_add(&k, block->bytes, SHA256_SIZE);
     return k;
 }

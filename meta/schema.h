@@ -45,6 +45,7 @@
 #define SCHEMA_KEY_MAX (1 + 8 + 8 + LIMIT_NAME_BYTES)
 #define SCHEMA_COOKIE_FIRST 3u
 #define SCHEMA_TABLE_BLOCK_REF 'r'
+#define SCHEMA_TABLE_INLINE_BLOCK 'b'
 
 struct schema_key {
     uint8_t bytes[SCHEMA_KEY_MAX];

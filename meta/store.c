@@ -206,6 +206,9 @@ enum err store_write_out(struct meta *m)
 enum err store_commit(struct meta *m)
 {
     CHECK(m->open_ranges == 0);
+    for (size_t i = 0; i < m->change_count; i++)
+        if (m->changes[i].key.data[0] == SCHEMA_TABLE_INLINE_BLOCK)
+            inline_block_committed(m, &m->changes[i]);
     if (m->change_count > DIRECT_CHANGES) {
         TRY(store_write_out(m));
         return write_batch(m, m->batch);

@@ -7,6 +7,7 @@
 #include <rocksdb/c.h>
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "meta/meta.h"
 #include "meta/recent.h"
 #include "meta/schema.h"
@@ -54,6 +55,7 @@ struct meta {
     struct recent recent;      /* what was applied and is not in RocksDB yet; never of a view */
     rocksdb_writebatch_t *out; /* on its way there */
     unsigned open_ranges;
+    struct map_bytes inline_known; /* by block id (inline_block.c); empty in a view */
 
     /* The apply under way. */
     rocksdb_writebatch_t *batch;  /* the chain hash is over its bytes */
@@ -277,6 +279,13 @@ enum err query_fragmented(struct meta *m, const struct meta_query *q, struct are
 enum err inline_block_put(struct meta *m, uint64_t ino, uint64_t version, struct slice data) MUST_USE;
 /* It goes, unless it isn't there any more or another commit has brought it since. */
 enum err inline_block_moved(struct meta *m, const struct meta_inline_block *moved) MUST_USE;
+/* The row has changed: called for each that is committed. */
+void inline_block_committed(struct meta *m, const struct store_change *c);
+/* When the state is opened, and closed. */
+enum err inline_blocks_load(struct meta *m) MUST_USE;
+void inline_blocks_free(struct meta *m);
+/* For checks: whether what is kept in memory says the same as the row. */
+bool inline_block_is_known(const struct meta *m, const struct meta_inline_block *b);
 /* What it counts for in inline_bytes. */
 enum err inline_block_is_there(struct meta *m, const struct sha256 *id, bool *ret) MUST_USE; /* for a query */
 uint64_t inline_block_cost(const struct meta_inline_block *b);

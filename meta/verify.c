@@ -46,7 +46,7 @@ struct verify {
     struct bytes blocks;                       /* ids in the extents of this pass, sorted */
     struct schema_key from, to;                /* the rows of their counts */
     size_t block_at;                           /* in blocks, while the counts are read */
-    uint64_t inode_count, bytes, inline_bytes;
+    uint64_t inode_count, bytes, inline_bytes, inline_count;
 };
 
 static enum err wrong(struct verify *v, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -251,6 +251,9 @@ static enum err on_inline_block(struct verify *v, struct slice key, struct slice
     struct sha256 id;
     TRY(row_inline_block_decode(key, value, &b));
     v->inline_bytes += inline_block_cost(&b);
+    v->inline_count++;
+    if (!v->m->snapshot && !inline_block_is_known(v->m, &b))
+        return wrong(v, "inline block %08" PRIx32 "... is not known in memory as it is", get_u32be(b.id.bytes));
     sha256_of(b.data, &id);
     if (!sha256_equal(&id, &b.id))
         return wrong(v, "inline block %08" PRIx32 "... has the bytes of another", get_u32be(b.id.bytes));
@@ -498,6 +501,9 @@ static enum err check_all(struct verify *v, const uint64_t rows[256])
     if (state->inodes != v->inode_count || state->bytes != v->bytes)
         TRY(wrong(v, "%" PRIu64 " inodes and %" PRIu64 " bytes are counted, %" PRIu64 " and %" PRIu64 " are there",
                   state->inodes, state->bytes, v->inode_count, v->bytes));
+    if (!v->m->snapshot && v->m->inline_known.count != v->inline_count)
+        TRY(wrong(v, "%zu inline blocks are known in memory, and there are %" PRIu64, v->m->inline_known.count,
+                  v->inline_count));
     if (state->inline_bytes != v->inline_bytes)
         TRY(wrong(v, "inline blocks are counted with %" PRIu64 " bytes, and take %" PRIu64, state->inline_bytes,
                   v->inline_bytes));
