@@ -1,23 +1,6 @@
 #include "meta/extent.h"
 
 #include <inttypes.h>
-#include <string.h>
-
-bool meta_extent_is_hole(const struct meta_extent *e)
-{
-    static const struct sha256 zero;
-    return sha256_equal(&e->block, &zero);
-}
-
-static struct meta_extent part(const struct meta_extent *e, uint64_t from, uint64_t to)
-{
-    struct meta_extent r = *e;
-    r.file_offset = from;
-    r.length = to - from;
-    if (!meta_extent_is_hole(e))
-        r.block_offset = e->block_offset + (uint32_t)(from - e->file_offset);
-    return r;
-}
 
 unsigned extent_subtract(const struct meta_extent *old, uint64_t from, uint64_t to, struct meta_extent ret[2])
 {
@@ -28,9 +11,9 @@ unsigned extent_subtract(const struct meta_extent *old, uint64_t from, uint64_t 
         return count;
     }
     if (from > begin)
-        ret[count++] = part(old, begin, from);
+        ret[count++] = meta_extent_part(old, begin, from);
     if (to < end)
-        ret[count++] = part(old, to, end);
+        ret[count++] = meta_extent_part(old, to, end);
     return count;
 }
 

@@ -40,11 +40,9 @@ static enum err read_piece(struct meta *m, uint64_t content_id, uint64_t from, u
 
 static struct meta_extent moved_part(const struct meta_extent *e, uint64_t from, uint64_t to, uint64_t new_offset)
 {
-    struct meta_extent part = *e;
     uint64_t begin = MAX(e->file_offset, from), end = MIN(e->file_offset + e->length, to);
+    struct meta_extent part = meta_extent_part(e, begin, end);
     part.file_offset = begin - from + new_offset;
-    part.length = end - begin;
-    part.block_offset += (uint32_t)(begin - e->file_offset);
     return part;
 }
 

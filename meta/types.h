@@ -39,6 +39,21 @@ struct meta_extent {
     struct sha256 block;
     uint32_t block_offset; /* block_offset + length <= LIMIT_BLOCK_BYTES unless a hole */
 };
+static inline bool meta_extent_is_hole(const struct meta_extent *e)
+{
+    static const struct sha256 zero;
+    return sha256_equal(&e->block, &zero);
+}
+/* The bytes [from, to) of it, which lie within. */
+static inline struct meta_extent meta_extent_part(const struct meta_extent *e, uint64_t from, uint64_t to)
+{
+    struct meta_extent r = *e;
+    r.file_offset = from;
+    r.length = to - from;
+    if (!meta_extent_is_hole(e))
+        r.block_offset = e->block_offset + (uint32_t)(from - e->file_offset);
+    return r;
+}
 /* A block whose bytes are in the metadata until they are on its block servers (meta/inline_block.c). ino and version
  * say which commit brought them, or brought them last. */
 struct meta_inline_block {
@@ -53,8 +68,6 @@ static inline bool meta_atime_is_due(const struct meta_attr *a, int64_t now_ns)
     return now_ns > a->atime_ns && (a->atime_ns <= a->mtime_ns || a->atime_ns <= a->ctime_ns ||
                                     (uint64_t)now_ns - (uint64_t)a->atime_ns >= META_ATIME_AGE_NS);
 }
-
-bool meta_extent_is_hole(const struct meta_extent *e);
 
 /* Blocks that were put with `put` must not be named any more at `now`: blockstore/collect.h says why. */
 static inline bool meta_epoch_is_stale(uint64_t put, uint64_t now)

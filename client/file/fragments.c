@@ -17,7 +17,7 @@ static void take_pieces(const struct meta_extent *extents, unsigned count, uint6
     for (unsigned n = 0; n < count && f->count < LIMIT_REWRITE_EXTENTS; n++) {
         const struct meta_extent *e = &extents[n];
         uint64_t begin = MAX(e->file_offset, from), end = MIN(e->file_offset + e->length, to);
-        if (begin >= end || layout_is_hole(e) || (f->count == 0 && end - begin >= LONG_BYTES))
+        if (begin >= end || meta_extent_is_hole(e) || (f->count == 0 && end - begin >= LONG_BYTES))
             continue;
         struct meta_extent *piece = &f->pieces[f->count++];
         *piece = *e;

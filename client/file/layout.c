@@ -80,22 +80,6 @@ bool layout_knows(const struct layout *l, uint64_t from, uint64_t to)
     return from >= l->from && to <= l->to;
 }
 
-bool layout_is_hole(const struct meta_extent *e)
-{
-    static const struct sha256 zero;
-    return sha256_equal(&e->block, &zero);
-}
-
-static struct meta_extent part(const struct meta_extent *e, uint64_t from, uint64_t to)
-{
-    struct meta_extent r = *e;
-    r.file_offset = from;
-    r.length = to - from;
-    if (!layout_is_hole(e))
-        r.block_offset = e->block_offset + (uint32_t)(from - e->file_offset);
-    return r;
-}
-
 void layout_replace(struct layout *l, const struct meta_extent *e)
 {
     uint64_t from = e->file_offset, to = end_of(e);
@@ -112,10 +96,10 @@ void layout_replace(struct layout *l, const struct meta_extent *e)
     while (end < l->count && l->extents[end].file_offset < to)
         end++;
     if (end > first && l->extents[first].file_offset < from)
-        kept[kept_count++] = part(&l->extents[first], l->extents[first].file_offset, from);
+        kept[kept_count++] = meta_extent_part(&l->extents[first], l->extents[first].file_offset, from);
     kept[kept_count++] = *e;
     if (end > first && end_of(&l->extents[end - 1]) > to)
-        kept[kept_count++] = part(&l->extents[end - 1], to, end_of(&l->extents[end - 1]));
+        kept[kept_count++] = meta_extent_part(&l->extents[end - 1], to, end_of(&l->extents[end - 1]));
     CHECK(l->count - (end - first) + kept_count <= l->capacity);
     memmove(&l->extents[first + kept_count], &l->extents[end], (l->count - end) * sizeof *l->extents);
     memcpy(&l->extents[first], kept, kept_count * sizeof *kept);

@@ -10,7 +10,6 @@ struct layout {
     unsigned count, capacity;
 };
 void layout_free(struct layout *l);
-bool layout_is_hole(const struct meta_extent *e);
 /* Knows nothing any more. */
 void layout_forget(struct layout *l);
 /* An answer: these are all extents of [from, to). Widens the window when it continues it, else replaces it. */

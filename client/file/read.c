@@ -76,14 +76,11 @@ static void plan_base(struct reading *r, const struct layout *l, uint64_t from, 
     for (unsigned n = layout_find(l, from); n < l->count && l->extents[n].file_offset < to; n++) {
         const struct meta_extent *e = &l->extents[n];
         uint64_t f = MAX(from, e->file_offset), t = MIN(to, e->file_offset + e->length);
-        if (layout_is_hole(e))
+        if (meta_extent_is_hole(e))
             continue;
         memset(r->buffer + (at - r->offset), 0, f - at);
         at = t;
-        struct meta_extent piece = *e;
-        piece.file_offset = f;
-        piece.length = t - f;
-        piece.block_offset = e->block_offset + (uint32_t)(f - e->file_offset);
+        struct meta_extent piece = meta_extent_part(e, f, t);
         add_piece(r, &piece);
     }
     memset(r->buffer + (at - r->offset), 0, to - at);
@@ -172,7 +169,7 @@ static void read_ahead(struct open_file *h, uint64_t offset, uint64_t end)
     for (unsigned n = layout_find(&i->layout, from); n < i->layout.count && i->layout.extents[n].file_offset < to;
          n++) {
         const struct meta_extent *e = &i->layout.extents[n];
-        if (layout_is_hole(e) || (count > 0 && sha256_equal(&e->block, &together[count - 1])))
+        if (meta_extent_is_hole(e) || (count > 0 && sha256_equal(&e->block, &together[count - 1])))
             continue;
         together[count++] = e->block;
         if (count == LIMIT_BLOCKS_PER_FRAME || e->length >= SMALL_BYTES) {

@@ -217,7 +217,7 @@ static bool search(const struct layout *l, bool data, uint64_t size, uint64_t *a
         if (!layout_knows(l, *at, *at + 1))
             return false;
         unsigned n = layout_find(l, *at);
-        bool there = n < l->count && l->extents[n].file_offset <= *at && !layout_is_hole(&l->extents[n]);
+        bool there = n < l->count && l->extents[n].file_offset <= *at && !meta_extent_is_hole(&l->extents[n]);
         if (there == data)
             return true;
         uint64_t next = l->to;

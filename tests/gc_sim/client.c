@@ -37,7 +37,7 @@ static void put_all(struct world *w, unsigned client)
         for (unsigned s = 0; s < OWNERS; s++)
             send(w, client, b, s == down ? STRAY_SERVER : s, chance(w, 50) ? MESSAGE_HAS : MESSAGE_PUT);
     }
-    world_trace(w, "client %u puts %#x with epoch %llu", client, c->blocks, (unsigned long long)c->job_epoch);
+    seeds_trace("client %u puts %#x with epoch %llu", client, c->blocks, (unsigned long long)c->job_epoch);
 }
 
 static void begin(struct world *w, unsigned client)
@@ -128,8 +128,8 @@ void client_commit_arrives(struct world *w, const struct message *m)
     struct client *c = &w->clients[m->client];
     bool rewrites = m->expected_count > 0;
     struct meta_reply r = rewrites ? apply_rewrite(w, m) : apply_commit(w, m);
-    world_trace(w, "client %u %s %#x of epoch %llu: %s", m->client, rewrites ? "rewrites a file as" : "commits",
-                m->blocks, (unsigned long long)m->epoch, err_name(r.status));
+    seeds_trace("client %u %s %#x of epoch %llu: %s", m->client, rewrites ? "rewrites a file as" : "commits", m->blocks,
+                (unsigned long long)m->epoch, err_name(r.status));
     bool repeated = c->executed[m->seq % SEQS]; /* the reply is of before */
     c->executed[m->seq % SEQS] = true;
     for (unsigned b = 0; r.status == ERR_OK && !repeated && b < BLOCKS; b++)

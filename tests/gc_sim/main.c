@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "tests/gc_sim/world.h"
-#include "tests/support/seeds.h"
 
 static struct world world;
 static char directory[] = "/tmp/surf-gc-sim-XXXXXX";
@@ -17,25 +16,9 @@ static void remove_directory(void)
         fprintf(stderr, "%s is left behind\n", directory);
 }
 
-void world_fail(const struct world *w, const char *format, ...)
+static void run(uint64_t seed)
 {
-    va_list args;
-    va_start(args, format);
-    seeds_fail(w->seed, format, args);
-}
-
-void world_trace(const struct world *w, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (w->trace)
-        seeds_trace(format, args);
-    va_end(args);
-}
-
-static void run(uint64_t seed, bool trace)
-{
-    world_run(&world, seed, trace);
+    world_run(&world, seed);
 }
 
 static void print_counts(void)

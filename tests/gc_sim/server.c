@@ -14,7 +14,7 @@ void server_restart(struct world *w, unsigned s)
     server->removing = REMOVING_NOTHING;
     memset(&server->past, 0, sizeof server->past);
     w->restarts++;
-    world_trace(w, "server %u is started anew", s);
+    seeds_trace("server %u is started anew", s);
 }
 
 /* ---- requests ---- */
@@ -133,7 +133,7 @@ static void stray_is_gone(struct world *w, unsigned block)
 static void remove_leaving(struct world *w, unsigned s)
 {
     struct server *server = &w->servers[s];
-    world_trace(w, "server %u removes %#x%s", s, server->here & server->garbage, server->is_stray ? " as strays" : "");
+    seeds_trace("server %u removes %#x%s", s, server->here & server->garbage, server->is_stray ? " as strays" : "");
     w->removed += (unsigned)__builtin_popcount(server->here & server->garbage);
     server->here &= ~server->garbage;
     touch_left(&server->touches);

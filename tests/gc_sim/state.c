@@ -91,7 +91,7 @@ void state_raise_epoch(struct world *w)
     meta_collection(w->meta, &now);
     struct meta_reply r = state_apply(w, (struct meta_command){.op = META_EPOCH, .epoch.after = now.epoch});
     CHECK(r.status == ERR_OK && r.epoch == now.epoch + 1);
-    world_trace(w, "epoch %llu", (unsigned long long)r.epoch);
+    seeds_trace("epoch %llu", (unsigned long long)r.epoch);
 }
 
 static struct meta_reply call(struct world *w, struct meta_command c)
@@ -107,7 +107,7 @@ void state_truncate(struct world *w, unsigned file)
 {
     struct meta_command c = {.op = META_SETATTR, .setattr = {.ino = w->files[file], .mask = META_SET_SIZE}};
     CHECK(call(w, c).status == ERR_OK);
-    world_trace(w, "file %u is truncated", file);
+    seeds_trace("file %u is truncated", file);
 }
 
 void state_clone(struct world *w, unsigned from, unsigned to)
@@ -115,7 +115,7 @@ void state_clone(struct world *w, unsigned from, unsigned to)
     struct meta_command c = {.op = META_CLONE,
                              .clone = {.source = w->files[from], .ino = w->files[to], .length = LIMIT_BLOCK_BYTES}};
     struct meta_reply r = call(w, c);
-    world_trace(w, "file %u becomes a copy of %u: %s", to, from, err_name(r.status));
+    seeds_trace("file %u becomes a copy of %u: %s", to, from, err_name(r.status));
 }
 
 unsigned state_extents(struct world *w, unsigned file, struct meta_extent *ret)
@@ -136,7 +136,7 @@ void state_reap(struct world *w)
     if (!meta_reap_pending(w->meta, &content_id))
         return;
     (void)state_apply(w, (struct meta_command){.op = META_REAP, .reap.content_id = content_id});
-    world_trace(w, "dead contents are reaped");
+    seeds_trace("dead contents are reaped");
 }
 
 void state_check(const struct world *w, const char *after)
@@ -145,6 +145,6 @@ void state_check(const struct world *w, const char *after)
     for (unsigned b = 0; b < BLOCKS; b++)
         for (unsigned s = 0; s < SERVERS; s++)
             if ((now.named & BIT(b)) && (w->counted[b] & BIT(s)) && !(w->servers[s].here & BIT(b)))
-                world_fail(w, "after %s: block %u is named, and server %u, which has acknowledged it, lacks it", after,
-                           b, s);
+                seeds_fail("after %s: block %u is named, and server %u, which has acknowledged it, lacks it", after, b,
+                           s);
 }

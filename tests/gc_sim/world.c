@@ -24,7 +24,7 @@ void world_open(struct world *w, const char *path)
     struct meta_options options = {.path = path, .lose_unflushed = true};
     struct err_text why;
     if (meta_open(&options, &w->meta, &why) != ERR_OK)
-        world_fail(w, "%s", why.text);
+        seeds_fail("%s", why.text);
     state_open(w);
 }
 
@@ -36,10 +36,9 @@ void world_close(struct world *w)
     arena_free(&w->arena);
 }
 
-static void begin(struct world *w, uint64_t seed, bool trace)
+static void begin(struct world *w, uint64_t seed)
 {
     w->seed = seed;
-    w->trace = trace;
     prng_seed(&w->prng, seed);
     w->message_count = 0;
     state_begin(w);
@@ -111,12 +110,12 @@ static void come_to_rest(struct world *w)
     }
     for (unsigned s = 0; s < SERVERS; s++)
         if (w->servers[s].here != 0)
-            world_fail(w, "garbage %#x is left on server %u", w->servers[s].here, s);
+            seeds_fail("garbage %#x is left on server %u", w->servers[s].here, s);
 }
 
-void world_run(struct world *w, uint64_t seed, bool trace)
+void world_run(struct world *w, uint64_t seed)
 {
-    begin(w, seed, trace);
+    begin(w, seed);
     for (unsigned i = 0; i < STEPS; i++)
         step(w);
     come_to_rest(w);

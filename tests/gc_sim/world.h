@@ -12,6 +12,7 @@
 #include "blockstore/collect.h"
 #include "blockstore/touch.h"
 #include "meta/meta.h"
+#include "tests/support/seeds.h"
 
 #define OWNERS 3u  /* servers 0 to 2 own every block; */
 #define SERVERS 4u /* the last one takes copies while an owner is down */
@@ -82,7 +83,6 @@ struct message {
 
 struct world {
     uint64_t seed;
-    bool trace;
     struct prng prng;
     struct arena arena;
 
@@ -103,11 +103,7 @@ struct world {
 
 void world_open(struct world *w, const char *path);
 void world_close(struct world *w);
-void world_run(struct world *w, uint64_t seed, bool trace);
-
-/* main.c */
-_Noreturn void world_fail(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
-void world_trace(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void world_run(struct world *w, uint64_t seed);
 
 static inline bool chance(struct world *w, unsigned percent)
 {

@@ -69,7 +69,7 @@ void client_commit_arrives(struct world *w, const struct message *m)
     if (m->asked && !has_good_copy(w, m))
         return;
     bool good = metastore_commit(w, m->blocks[0], m->epoch, m->relied);
-    world_trace(w, "client %u commits block %u of epoch %llu, on %#x: %s", m->from, m->blocks[0],
+    seeds_trace("client %u commits block %u of epoch %llu, on %#x: %s", m->from, m->blocks[0],
                 (unsigned long long)m->epoch, m->relied, good ? "done" : "stale");
     world_check(w, "a commit");
     if (c->number != m->number || !c->busy)

@@ -35,7 +35,7 @@ static void leave(struct world *w, struct server *s)
 static void remove_garbage(struct world *w, unsigned number)
 {
     struct server *s = &w->servers[number];
-    world_trace(w, "server %u removes garbage %#x", number, s->here & s->garbage);
+    seeds_trace("server %u removes garbage %#x", number, s->here & s->garbage);
     w->collected += (unsigned)__builtin_popcount(s->here & s->garbage);
     server_remove(s, s->garbage);
     touch_left(&s->touches);

@@ -38,7 +38,7 @@ void server_crash(struct world *w, unsigned number)
     s->synced |= back;
     s->removed = 0;
     w->crashes++;
-    world_trace(w, "server %u ends", number);
+    seeds_trace("server %u ends", number);
     world_check(w, "a crash");
 }
 
@@ -107,7 +107,7 @@ static void wipe(struct world *w, unsigned number)
         w->messages[i].relied &= ~BIT(number);
     s->here = s->bad = s->synced = s->mended = s->removed = 0;
     w->wiped++;
-    world_trace(w, "server %u loses all that it had", number);
+    seeds_trace("server %u loses all that it had", number);
     server_crash(w, number);
 }
 
@@ -118,7 +118,7 @@ static void flip(struct world *w, unsigned number, unsigned block)
         return;
     s->bad |= BIT(block);
     w->flipped++;
-    world_trace(w, "server %u: the copy of block %u goes bad", number, block);
+    seeds_trace("server %u: the copy of block %u goes bad", number, block);
     world_check(w, "a flipped byte");
 }
 

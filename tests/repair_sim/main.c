@@ -3,29 +3,12 @@
 #include <stdio.h>
 
 #include "tests/repair_sim/world.h"
-#include "tests/support/seeds.h"
 
 static struct world world;
 
-void world_fail(const struct world *w, const char *format, ...)
+static void run(uint64_t seed)
 {
-    va_list args;
-    va_start(args, format);
-    seeds_fail(w->seed, format, args);
-}
-
-void world_trace(const struct world *w, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (w->trace)
-        seeds_trace(format, args);
-    va_end(args);
-}
-
-static void run(uint64_t seed, bool trace)
-{
-    world_run(&world, seed, trace);
+    world_run(&world, seed);
 }
 
 static void print_counts(void)

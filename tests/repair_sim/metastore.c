@@ -150,7 +150,7 @@ void metastore_map_change(struct world *w)
             return;
     }
     publish(w, &m);
-    world_trace(w, "map %u: %u servers, %u drained", w->map_count - 1, m.count, drained(&m));
+    seeds_trace("map %u: %u servers, %u drained", w->map_count - 1, m.count, drained(&m));
 }
 
 void metastore_map_end(struct world *w)

@@ -278,7 +278,7 @@ static void count_on_owners(struct world *w, unsigned number, unsigned block)
 static void remove_strays(struct world *w, unsigned number)
 {
     struct server *s = &w->servers[number];
-    world_trace(w, "server %u removes strays %#x by map %llu", number, s->here & s->leaving,
+    seeds_trace("server %u removes strays %#x by map %llu", number, s->here & s->leaving,
                 (unsigned long long)s->map.version);
     w->strays_removed += (unsigned)__builtin_popcount(s->here & s->leaving);
     server_remove(s, s->leaving);

@@ -20,12 +20,12 @@ void world_check(const struct world *w, const char *after)
             if (is_safe || !(w->counted[b] & BIT(s)))
                 continue;
             if (!(w->servers[s].here & BIT(b)))
-                world_fail(w, "after %s: block %u is named, and server %u, which is counted on, lacks it", after, b, s);
+                seeds_fail("after %s: block %u is named, and server %u, which is counted on, lacks it", after, b, s);
         }
         for (unsigned s = 0; s < SERVERS; s++)
             is_safe = is_safe || ((w->counted[b] & BIT(s)) && server_durable(&w->servers[s], b));
         if (!is_safe)
-            world_fail(w, "after %s: block %u is named, and no good copy that is counted on is left", after, b);
+            seeds_fail("after %s: block %u is named, and no good copy that is counted on is left", after, b);
     }
 }
 
@@ -46,10 +46,9 @@ void world_close(struct world *w)
     }
 }
 
-static void begin(struct world *w, uint64_t seed, bool trace)
+static void begin(struct world *w, uint64_t seed)
 {
     w->seed = seed;
-    w->trace = trace;
     w->quiet = false;
     w->now = 0;
     w->message_count = 0;
@@ -147,9 +146,9 @@ static void check_rest(const struct world *w)
         for (unsigned s = 0; s < SERVERS; s++) {
             bool belongs = owners & BIT(s), here = w->servers[s].here & BIT(b);
             if (belongs && !server_readable(&w->servers[s], b))
-                world_fail(w, "at rest: block %u is %s on its owner %u", b, here ? "bad" : "absent", s);
+                seeds_fail("at rest: block %u is %s on its owner %u", b, here ? "bad" : "absent", s);
             if (!belongs && here)
-                world_fail(w, "at rest: block %u, which is %s, is left on server %u", b,
+                seeds_fail("at rest: block %u, which is %s, is left on server %u", b,
                            named & BIT(b) ? "named" : "garbage", s);
         }
     }
@@ -176,9 +175,9 @@ static void come_to_rest(struct world *w)
     check_rest(w);
 }
 
-void world_run(struct world *w, uint64_t seed, bool trace)
+void world_run(struct world *w, uint64_t seed)
 {
-    begin(w, seed, trace);
+    begin(w, seed);
     for (unsigned i = 0; i < STEPS; i++)
         step(w);
     come_to_rest(w);

@@ -16,6 +16,7 @@
 #include "blockstore/repair.h"
 #include "blockstore/suspects.h"
 #include "blockstore/touch.h"
+#include "tests/support/seeds.h"
 
 #define SERVERS 5u
 #define BLOCKS 6u
@@ -117,7 +118,7 @@ struct map {
 
 struct world {
     uint64_t seed;
-    bool trace, quiet;
+    bool quiet;
     int64_t stray_age;
     bool is_rough;        /* processes end and disks fail; else there are only races */
     bool is_restless;     /* maps follow one another quickly, and walks often meet another */
@@ -145,13 +146,9 @@ struct world {
 
 void world_open(struct world *w);
 void world_close(struct world *w);
-void world_run(struct world *w, uint64_t seed, bool trace);
+void world_run(struct world *w, uint64_t seed);
 /* Every named block is where it is counted on. */
 void world_check(const struct world *w, const char *after);
-
-/* main.c */
-_Noreturn void world_fail(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
-void world_trace(const struct world *w, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static inline unsigned below(struct world *w, unsigned limit)
 {

@@ -1,6 +1,7 @@
 #include "tests/support/seeds.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,16 @@
 #include "tests/support/plant_name.h"
 
 static const struct seeds_program *program;
-static bool must_fail;
+static uint64_t seed; /* that runs */
+static bool must_fail, trace;
 
-void seeds_fail(uint64_t seed, const char *format, va_list args)
+void seeds_fail(const char *format, ...)
 {
+    va_list args;
+    va_start(args, format);
     printf(must_fail ? "found with seed %" PRIu64 ": " : "seed %" PRIu64 " failed: ", seed);
     vprintf(format, args);
+    va_end(args);
     putchar('\n');
     if (!must_fail)
         printf("replay: %s --seed %" PRIu64 "\n", program->name, seed);
@@ -25,17 +30,22 @@ void seeds_fail(uint64_t seed, const char *format, va_list args)
     _exit(must_fail ? 0 : 1);
 }
 
-void seeds_trace(const char *format, va_list args)
+void seeds_trace(const char *format, ...)
 {
+    if (!trace)
+        return;
+    va_list args;
+    va_start(args, format);
     vprintf(format, args);
+    va_end(args);
     putchar('\n');
 }
 
 static void run_seeds(uint64_t from, uint64_t count)
 {
     int64_t begun_ns = clock_boot_ns();
-    for (uint64_t seed = from; seed < from + count; seed++)
-        program->run(seed, false);
+    for (seed = from; seed < from + count; seed++)
+        program->run(seed);
     printf("%" PRIu64 " seeds from %" PRIu64 " hold: ", count, from);
     program->print_counts();
     printf("; %.1f s\n", (double)(clock_boot_ns() - begun_ns) / (double)NS_PER_S);
@@ -46,7 +56,9 @@ static int run(int argc, char **argv)
     if (argc == 1) {
         run_seeds(1, program->gate);
     } else if (argc == 3 && strcmp(argv[1], "--seed") == 0) {
-        program->run(strtoull(argv[2], NULL, 0), true);
+        seed = strtoull(argv[2], NULL, 0);
+        trace = true;
+        program->run(seed);
         printf("seed %s holds\n", argv[2]);
     } else if (argc == 4 && strcmp(argv[1], "--seeds") == 0) {
         run_seeds(strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));

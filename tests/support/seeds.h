@@ -7,7 +7,6 @@
  *                               before it) */
 #pragma once
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,12 +15,13 @@
 struct seeds_program {
     const char *name;
     uint64_t gate; /* seeds */
-    void (*run)(uint64_t seed, bool trace);
+    void (*run)(uint64_t seed);
     void (*print_counts)(void); /* of all that was run, without a line feed */
     void (*leave)(void);        /* what a process must not leave behind; NULL: nothing */
 };
 /* The exit code. */
 int seeds_main(const struct seeds_program *program, int argc, char **argv);
-/* The seed has failed: says so and ends the process. The world is left as it is. */
-_Noreturn void seeds_fail(uint64_t seed, const char *format, va_list args) PRINTF_LIKE(2, 0);
-void seeds_trace(const char *format, va_list args) PRINTF_LIKE(1, 0);
+/* The seed that runs has failed: says so and ends the process. The world is left as it is. */
+_Noreturn void seeds_fail(const char *format, ...) PRINTF_LIKE(1, 2);
+/* A line, when one seed is run with a line per event. */
+void seeds_trace(const char *format, ...) PRINTF_LIKE(1, 2);
