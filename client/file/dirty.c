@@ -10,9 +10,14 @@ void ranges_add(struct ranges *r, uint64_t from, uint64_t to)
     if (from >= to)
         return;
     /* Those that [from, to) overlaps or touches become one with it. */
-    unsigned first = 0;
-    while (first < r->count && r->list[first].to < from)
-        first++;
+    unsigned first = 0, behind = r->count;
+    while (first < behind) {
+        unsigned middle = first + (behind - first) / 2;
+        if (r->list[middle].to < from)
+            first = middle + 1;
+        else
+            behind = middle;
+    }
     unsigned end = first;
     while (end < r->count && r->list[end].from <= to) {
         from = MIN(from, r->list[end].from);

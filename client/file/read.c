@@ -104,7 +104,7 @@ static bool plan(struct file_inode *i, struct reading *r, uint64_t *ret_need)
         uint64_t to = MIN(gap.to, MAX(i->attr.size, gap.from)); /* behind the committed size there is nothing */
         if (to > gap.from && !layout_knows(&i->layout, gap.from, to)) {
             known = false;
-            *ret_need = gap.from >= i->layout.from && gap.from < i->layout.to ? i->layout.to : gap.from;
+            *ret_need = layout_known_to(&i->layout, gap.from);
         } else {
             plan_base(r, &i->layout, gap.from, gap.to);
         }

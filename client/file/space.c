@@ -220,12 +220,12 @@ static bool search(const struct layout *l, bool data, uint64_t size, uint64_t *a
         bool there = n < l->count && l->extents[n].file_offset <= *at && !meta_extent_is_hole(&l->extents[n]);
         if (there == data)
             return true;
-        uint64_t next = l->to;
+        uint64_t known_to = layout_known_to(l, *at), next = known_to;
         if (n < l->count && l->extents[n].file_offset <= *at)
             next = l->extents[n].file_offset + l->extents[n].length;
         else if (n < l->count)
             next = l->extents[n].file_offset;
-        *at = MIN(next, l->to);
+        *at = MIN(next, known_to);
     }
     return true;
 }

@@ -102,8 +102,7 @@ void inode_take_changes(struct file_inode *i, const struct meta_attr *attr, unsi
         return;
     layout_free(&i->layout);
     i->layout = known;
-    for (unsigned n = 0; n < count; n++)
-        layout_replace(&i->layout, &extents[n]);
+    layout_replace(&i->layout, extents, count);
 }
 
 enum err inode_ask_open(struct file_inode *i, bool writer, struct rpc_cancel *cancel)
@@ -124,6 +123,8 @@ enum err inode_ask_open(struct file_inode *i, bool writer, struct rpc_cancel *ca
         inline_learn(i->files, &reply);
     pthread_mutex_lock(&i->lock);
     if (e == ERR_OK) {
+        if (changes > i->changes_seen)
+            layout_forget(&i->layout); /* pieces may have been merged, which makes no new version */
         i->changes_seen = MAX(i->changes_seen, changes);
         inode_take_attr(i, &reply.attr);
         if (reply.attr.version == i->attr.version) {
@@ -132,7 +133,6 @@ enum err inode_ask_open(struct file_inode *i, bool writer, struct rpc_cancel *ca
                 known = reply.extent_count ? reply.extents[reply.extent_count - 1].file_offset +
                                                  reply.extents[reply.extent_count - 1].length
                                            : 0;
-            layout_forget(&i->layout);
             layout_learn(&i->layout, 0, known, reply.extents, reply.extent_count);
         }
     }

@@ -288,6 +288,47 @@ def test_a_reader_goes_on_while_a_server_is_away(make_cluster):
         c.mounts["merger"].stop()
 
 
+def test_many_pieces_are_read_at_random_with_few_calls(lazy):
+    """As by a database: what is known of one place is kept when another is read or written. What is merged meanwhile is found."""
+    pages = 16 * MIB // PAGE
+    with held_back(lazy):
+        shadow = fragment(lazy.mounts["writer"] / "f", 16 * MIB, 3000)
+        count = extents(lazy)
+        assert count > 2048, "more than an answer has"
+        reader = lazy.mount("reader", *NEVER)
+        fd = os.open(reader / "f", os.O_RDWR)
+        source = random.Random(3)
+
+        def read_some():
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            for _ in range(1000):
+                number = source.randrange(pages)
+                assert os.pread(fd, PAGE, number * PAGE) == shadow[number * PAGE:(number + 1) * PAGE]
+
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        before = reader.counters()["calls"]
+        read_some()
+        # An answer has 1,024 of them: those, as many again that overlap, and what every mount asks by itself.
+        assert reader.counters()["calls"] - before < 2 * count // 1024 + 60
+        before = reader.counters()["calls"]
+        for _ in range(200):
+            number = source.randrange(pages)
+            page = page_of(source.getrandbits(60))
+            assert os.pwrite(fd, page, number * PAGE) == PAGE
+            shadow[number * PAGE:(number + 1) * PAGE] = page
+        os.fsync(fd)
+        read_some()
+        assert reader.counters()["calls"] - before < 60
+    wait_extents(lazy, 16 * AT_MOST + FEW)
+    fetched = reader.counters()["blocks"]
+    read_some()
+    assert reader.counters()["blocks"] - fetched >= 8, "the reader goes on with the small blocks that it has"
+    os.close(fd)
+    reader.stop()
+    same(lazy.mounts["writer"] / "f", shadow)
+    remove(lazy, lazy.mounts["writer"] / "f")
+
+
 @pytest.mark.parametrize("bad", ["-1", "x", "", "0.01", "1e9"])
 def test_bad_values_are_refused(bad, tmp_path):
     import subprocess

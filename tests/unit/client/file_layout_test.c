@@ -64,7 +64,9 @@ static unsigned answer(const struct model *m, uint64_t from, unsigned max, struc
 static void expect_equal(const struct layout *l, const struct model *m, uint64_t seed, int step)
 {
     static const struct sha256 zero;
-    for (uint64_t k = l->from; k < MIN(l->to, (uint64_t)SPACE); k++) {
+    for (uint64_t k = 0; k < SPACE; k++) {
+        if (!layout_knows(l, k, k + 1))
+            continue;
         unsigned n = layout_find(l, k);
         struct origin got = {0, 0};
         if (n < l->count && l->extents[n].file_offset <= k && !sha256_equal(&l->extents[n].block, &zero)) {
@@ -79,14 +81,30 @@ static void expect_equal(const struct layout *l, const struct model *m, uint64_t
     for (unsigned n = 1; n < l->count; n++)
         if (l->extents[n].file_offset < l->extents[n - 1].file_offset + l->extents[n - 1].length)
             fail_msg("seed %llu, step %d: extents overlap", (unsigned long long)seed, step);
+    for (unsigned n = 0; n < l->count; n++)
+        if (!layout_knows(l, l->extents[n].file_offset, l->extents[n].file_offset + l->extents[n].length))
+            fail_msg("seed %llu, step %d: an extent where nothing is known", (unsigned long long)seed, step);
 }
 
-static void commit(struct model *m, struct layout *l, uint64_t offset, uint64_t length)
+/* Some extents at once, as a commit has them: blocks and holes. */
+static void commit(struct model *m, struct layout *l, struct prng *prng)
 {
-    struct meta_extent e = extent_of(++m->next_block, offset, length);
-    for (uint64_t k = 0; k < length; k++)
-        m->bytes[offset + k] = (struct origin){m->next_block, (uint16_t)k};
-    layout_replace(l, &e);
+    struct meta_extent extents[20];
+    unsigned count = 0, most = 1 + (unsigned)prng_below(prng, ARRAY_SIZE(extents));
+    uint64_t offset = prng_below(prng, SPACE);
+    while (count < most && offset < SPACE) {
+        uint64_t length = 1 + prng_below(prng, MIN(SPACE - offset, most > 3 ? 8u : 60u));
+        bool hole = prng_below(prng, 6) == 0;
+        uint16_t block = hole ? 0 : ++m->next_block;
+        extents[count++] = extent_of(block, offset, length);
+        for (uint64_t k = 0; k < length; k++)
+            m->bytes[offset + k] = (struct origin){block, hole ? 0 : (uint16_t)k};
+        offset += length + prng_below(prng, 10);
+    }
+    uint64_t known_before = ranges_bytes(&l->known);
+    layout_replace(l, extents, count);
+    for (unsigned n = 0; n < count && known_before >= SPACE; n++)
+        assert_true(layout_knows(l, extents[n].file_offset, extents[n].file_offset + extents[n].length));
 }
 
 static void commits_and_answers_agree_with_the_model(void **state)
@@ -101,7 +119,7 @@ static void commits_and_answers_agree_with_the_model(void **state)
             uint64_t offset = prng_below(&prng, SPACE);
             if (prng_below(&prng, 3) == 0) {
                 struct meta_extent extents[SPACE];
-                uint64_t known, from = prng_below(&prng, 2) ? l.to : offset;
+                uint64_t known, from = prng_below(&prng, 2) ? layout_known_to(&l, offset) : offset;
                 if (from >= SPACE)
                     from = 0;
                 unsigned count = answer(&m, from, 1 + (unsigned)prng_below(&prng, 10), extents, &known);
@@ -109,7 +127,7 @@ static void commits_and_answers_agree_with_the_model(void **state)
                     layout_learn(&l, from, known, extents, count);
                 assert_true(known <= from || layout_knows(&l, from, known));
             } else {
-                commit(&m, &l, offset, 1 + prng_below(&prng, MIN(SPACE - offset, 60u)));
+                commit(&m, &l, &prng);
             }
             expect_equal(&l, &m, seed, step);
         }
@@ -148,12 +166,35 @@ static void a_long_window_loses_its_beginning(void **state)
     layout_free(&l);
 }
 
+/* Reads at random of a file of many pieces: what is learnt of one place is not forgotten for another. */
+static void places_far_apart_are_known_together(void **state)
+{
+    (void)state;
+    struct layout l = {0};
+    struct meta_extent page[10];
+    struct prng prng;
+    prng_seed(&prng, 5);
+    for (unsigned round = 0; round < 20000; round++) {
+        uint64_t at = prng_below(&prng, 4000) * 1000;
+        for (unsigned n = 0; n < 10; n++)
+            page[n] = extent_of((uint16_t)(1 + at / 1000 % 60000), at + n * 100, 100);
+        for (unsigned n = 0; n < 10; n++)
+            page[n].block_offset = 1000 - 100 * n; /* so that they don't become one */
+        if (!layout_knows(&l, at, at + 1000))
+            layout_learn(&l, at, at + 1000, page, 10);
+    }
+    assert_in_range(l.count, 39000, 40000);
+    assert_in_range(ranges_bytes(&l.known), 3900000, 4000000);
+    layout_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commits_and_answers_agree_with_the_model),
         cmocka_unit_test(nothing_is_known_after_forgetting),
         cmocka_unit_test(a_long_window_loses_its_beginning),
+        cmocka_unit_test(places_far_apart_are_known_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
