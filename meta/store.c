@@ -205,11 +205,13 @@ enum err store_write_out(struct meta *m)
 
 enum err store_commit(struct meta *m)
 {
+    bool direct = m->change_count > DIRECT_CHANGES;
     CHECK(m->open_ranges == 0);
-    if (m->change_count > DIRECT_CHANGES) {
+    /* Before anything of this command is among the rows: when it fails, they are what they were. */
+    if (direct || recent_is_full(&m->recent))
         TRY(store_write_out(m));
+    if (direct)
         return write_batch(m, m->batch);
-    }
     for (size_t i = 0; i < m->change_count; i++) {
         const struct store_change *c = &m->changes[i];
         if (c->change == ROW_PUT)
@@ -219,7 +221,7 @@ enum err store_commit(struct meta *m)
         else
             recent_add_count(&m->recent, c->key, c->count);
     }
-    return recent_is_full(&m->recent) ? store_write_out(m) : ERR_OK;
+    return ERR_OK;
 }
 
 /* ---- ranges ---- */
