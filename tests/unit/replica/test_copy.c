@@ -1,5 +1,5 @@
-/* A leader that makes a copy of its state for a member that needs one, while commands go on: a voter and a learner that
- * says that it is there, and has nothing. */
+/* A leader whose state is copied or looked at while commands go on: a voter and a learner that says that it is there,
+ * and has nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "meta/store.h"
 #include "proto/wire_meta.h"
 #include "replica/replica.h"
 
@@ -34,6 +35,7 @@ struct leader {
     struct replica_work *work; /* asked for and not done */
     uint64_t asked_index;      /* applied at that moment */
     unsigned commands, offers;
+    bool may_fail, has_failed;
 };
 
 /* ---- what it asks for ---- */
@@ -115,8 +117,10 @@ static enum err env_cluster_id(void *context, const uint8_t id[16], struct err_t
 
 static void env_fault(void *context, const char *text)
 {
-    (void)context;
-    fail_msg("%s", text);
+    struct leader *l = context;
+    l->has_failed = true;
+    if (!l->may_fail)
+        fail_msg("%s", text);
 }
 
 static const struct replica_env env_table = {.boot_ns = env_ns,
@@ -232,17 +236,23 @@ static void command(struct leader *l, struct arena *a)
     assert_int_equal(l->commands, before + 1);
 }
 
+static void serve(struct leader *l)
+{
+    struct replica_status status = {0};
+    for (unsigned n = 0; !status.leader_ready && n < STEPS_MAX; n++) {
+        step(l);
+        replica_status(l->replica, &status);
+    }
+    assert_true(status.leader_ready);
+}
+
 static void the_log_is_kept_for_a_copy_in_the_making(void **state)
 {
     struct leader l;
     struct arena a = {0};
-    struct replica_status status = {0};
     (void)state;
     leader_open(&l);
-    for (unsigned n = 0; !status.leader_ready && n < STEPS_MAX; n++) {
-        step(&l);
-        replica_status(l.replica, &status);
-    }
+    serve(&l);
     for (unsigned n = 0; cut_at(&l) == 0 && n < STEPS_MAX; n++)
         command(&l, &a);
     assert_true(cut_at(&l) > 0);
@@ -266,10 +276,44 @@ static void the_log_is_kept_for_a_copy_in_the_making(void **state)
     arena_free(&a);
 }
 
+static void never(struct replica_look *look, struct meta *view)
+{
+    (void)look, (void)view;
+    fail();
+}
+
+/* A look needs the newest rows in RocksDB, and a write that fails is the end of the service. */
+static void a_look_that_cannot_be_written_for_is_a_fault(void **state)
+{
+    struct leader l;
+    struct arena a = {0};
+    char state_path[96], *message = NULL;
+    struct replica_look look = {.run = never};
+    (void)state;
+    leader_open(&l);
+    serve(&l);
+    struct meta *m = replica_meta(l.replica);
+    assert_int_equal(meta_flush(m, true), ERR_OK);
+    rocksdb_t *db = m->db;
+    snprintf(state_path, sizeof state_path, "%s/meta-1", l.path);
+    m->db = rocksdb_open_for_read_only(m->options, state_path, 0, &message); /* refuses all writes */
+    assert_null(message);
+    command(&l, &a);
+    l.may_fail = true;
+    assert_int_equal(replica_look(l.replica, &look), ERR_IO);
+    assert_true(l.has_failed);
+    assert_int_equal(replica_look(l.replica, &look), ERR_SHUTDOWN);
+    rocksdb_close(m->db);
+    m->db = db;
+    leader_close(&l);
+    arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_is_kept_for_a_copy_in_the_making),
+        cmocka_unit_test(a_look_that_cannot_be_written_for_is_a_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
