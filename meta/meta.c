@@ -472,7 +472,10 @@ bool meta_reap_pending(struct meta *m, uint64_t *ret_content_id)
     struct slice key, value;
     store_range_open_prefix(m, &range, &from, 1);
     bool pending = store_range_get(&range, &key, &value);
-    if (pending)
-        *ret_content_id = m->garbage_from = schema_key_u64(key, 1);
-    return store_range_close(&range) == ERR_OK && pending;
+    uint64_t first = pending ? schema_key_u64(key, 1) : 0;
+    /* A recent row may be found where the one before it can't be read: that one must not be passed over for good. */
+    if (store_range_close(&range) != ERR_OK || !pending)
+        return false;
+    *ret_content_id = m->garbage_from = first;
+    return true;
 }

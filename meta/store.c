@@ -203,26 +203,33 @@ enum err store_write_out(struct meta *m)
     return ERR_OK;
 }
 
+static void add_to_recent(struct meta *m, const struct store_change *c)
+{
+    if (c->change == ROW_PUT)
+        recent_put(&m->recent, c->key, c->value);
+    else if (c->change == ROW_DELETE)
+        recent_delete(&m->recent, c->key);
+    else
+        recent_add_count(&m->recent, c->key, c->count);
+}
+
 enum err store_commit(struct meta *m)
 {
+    bool direct = m->change_count > DIRECT_CHANGES;
     CHECK(m->open_ranges == 0);
-    for (size_t i = 0; i < m->change_count; i++)
-        if (m->changes[i].key.data[0] == SCHEMA_TABLE_INLINE_BLOCK)
-            inline_block_committed(m, &m->changes[i]);
-    if (m->change_count > DIRECT_CHANGES) {
+    /* Before anything of this command is among the rows: when it fails, they are what they were. */
+    if (direct || recent_is_full(&m->recent))
         TRY(store_write_out(m));
-        return write_batch(m, m->batch);
-    }
+    if (direct)
+        TRY(write_batch(m, m->batch));
     for (size_t i = 0; i < m->change_count; i++) {
         const struct store_change *c = &m->changes[i];
-        if (c->change == ROW_PUT)
-            recent_put(&m->recent, c->key, c->value);
-        else if (c->change == ROW_DELETE)
-            recent_delete(&m->recent, c->key);
-        else
-            recent_add_count(&m->recent, c->key, c->count);
+        if (c->key.data[0] == SCHEMA_TABLE_INLINE_BLOCK)
+            inline_block_committed(m, c);
+        if (!direct)
+            add_to_recent(m, c);
     }
-    return recent_is_full(&m->recent) ? store_write_out(m) : ERR_OK;
+    return ERR_OK;
 }
 
 /* ---- ranges ---- */

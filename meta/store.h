@@ -112,7 +112,7 @@ void store_delete_at(struct meta *m, struct slice key);
 void store_count(struct meta *m, const struct schema_key *key, int64_t change);
 /* What was put and deleted so far is not. */
 void store_clear(struct meta *m);
-/* What was put, deleted and counted is the state from now on. No range may be open. */
+/* What was put, deleted and counted is the state from now on; after an error it is not. No range may be open. */
 enum err store_commit(struct meta *m) MUST_USE;
 /* What was committed is in RocksDB from now on. No range may be open. */
 enum err store_write_out(struct meta *m) MUST_USE;

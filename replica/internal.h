@@ -57,7 +57,8 @@ struct outgoing {
     struct replica_work work;
     struct replica *replica;
     uint64_t id, index, term;
-    uint32_t level; /* of the state in it */
+    uint64_t begun_index; /* applied when it was begun: it is of this entry or of a later one */
+    uint32_t level;       /* of the state in it */
     char path[PATH_MAX];
     struct snapshot_source *source;
     struct bytes manifest, chunk;

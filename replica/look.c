@@ -27,8 +27,10 @@ enum err replica_look(struct replica *r, struct replica_look *look)
         return ERR_BUSY_NOW; /* what is to be installed must not wait for one look after the other */
     look->replica = r;
     look->view = meta_view_open(r->meta);
-    if (!look->view)
+    if (!look->view) {
+        replica_fail(r, "the metadata can't be written to be looked at");
         return ERR_IO;
+    }
     look->work = (struct replica_work){.run = run, .done = done};
     list_push_back(&r->looks, &look->link);
     r->look_count++;

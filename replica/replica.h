@@ -206,8 +206,8 @@ struct replica_query {
 void replica_query(struct replica *r, struct replica_query *q);
 
 /* A look at the whole applied state as it is now, which a worker takes while this member goes on, crashed or not. So
- * many at a time, else BUSY_NOW. When the state is to be closed or replaced, *stop is set, and that waits until run
- * returns. */
+ * many at a time, else BUSY_NOW. IO, and it is out of service: its newest rows can't be written. When the state is to
+ * be closed or replaced, *stop is set, and that waits until run returns. */
 #define REPLICA_LOOKS_MAX 8u
 struct replica_look {
     void (*run)(struct replica_look *look, struct meta *view); /* on a worker */

@@ -86,6 +86,7 @@ static void outgoing_make(struct replica *r)
     }
     o->work = (struct replica_work){.run = outgoing_run, .done = outgoing_done};
     o->stage = OUTGOING_MAKING;
+    o->begun_index = meta_applied_index(r->meta);
     o->index = 0;
     snprintf(o->path, sizeof o->path, "%.*s/outgoing-%016" PRIx64, PATH_MAX - 64, r->data_path, o->id);
     r->env.work(r->env.context, &o->work);
@@ -166,7 +167,7 @@ uint64_t snapshot_floor(const struct replica *r)
 {
     return r->outgoing.stage == OUTGOING_READY  ? r->outgoing.index
            : r->outgoing.stage == OUTGOING_NONE ? UINT64_MAX
-                                                : meta_applied_index(r->meta);
+                                                : r->outgoing.begun_index;
 }
 
 /* ---- incoming ---- */

@@ -161,7 +161,9 @@ static void copy(struct state *s, const char *path)
     struct meta_snapshot_info info;
     snprintf(to, sizeof to, "%s/copy", path);
     int64_t since = clock_boot_ns();
-    enum err e = meta_checkpoint(s->meta, to, &why);
+    enum err e = meta_write_out(s->meta);
+    if (e == ERR_OK)
+        e = meta_checkpoint(s->meta, to, &why);
     if (e == ERR_OK)
         e = meta_inspect(to, &arena, &info, &why);
     if (e != ERR_OK)

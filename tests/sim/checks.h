@@ -13,7 +13,8 @@ void checks_sends(struct world *w, const struct member *m, const struct replica_
 /* ... and a numbered command takes effect once, and never behind the end of its session. */
 void checks_applied(struct world *w, struct member *m, const struct meta_command *command,
                     const struct meta_reply *reply);
-/* Work of the member has just run, which may have been a copy of its state. */
+/* Work of the member is about to be done, or has just been, which may be a copy of its state: of what has been applied
+ * by the first of these moments, or of what has been written out since. */
 void checks_copied(struct world *w, struct member *m);
 /* It may just have installed one: all rows are those of the member that made it. */
 void checks_installed(struct world *w, struct member *m);

@@ -139,6 +139,7 @@ static void env_work(void *context, struct replica_work *work)
     struct member_work *mine = MEM_NEW(struct member_work);
     mine->work = work;
     list_push_back(&m->works, &mine->link);
+    checks_copied(m->world, m);
     work_later(m, mine);
 }
 

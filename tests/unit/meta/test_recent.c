@@ -231,11 +231,95 @@ static void a_crash_leaves_an_earlier_state(void **state)
     assert_int_equal(lost, last - now);
 }
 
+/* RocksDB refuses all writes once one has failed; so does this handle, which sees what was flushed. */
+static rocksdb_t *refuse_writes(struct meta *m, const char *path)
+{
+    rocksdb_t *db = m->db;
+    char *message = NULL;
+    assert_int_equal(meta_flush(m, true), ERR_OK);
+    m->db = rocksdb_open_for_read_only(m->options, path, 0, &message);
+    assert_null(message);
+    return db;
+}
+
+static void allow_writes(struct meta *m, rocksdb_t *db)
+{
+    rocksdb_close(m->db);
+    m->db = db;
+}
+
+static enum err create(struct fixture *f, const char *name, struct meta_reply *ret)
+{
+    struct meta_command c = make_command(META_CREATE, META_ROOT_INO, name, 0644);
+    c.session = f->session, c.seq = f->seq + 1, c.acked = f->seq;
+    TRY(meta_apply(f->meta, f->index + 1, 1, &c, ret));
+    f->index++, f->seq++;
+    return ERR_OK;
+}
+
+static void what_cannot_be_written_is_not_applied(void **state)
+{
+    struct fixture *f = *state;
+    struct meta *m = f->meta;
+    struct meta_reply r;
+    char name[16];
+    unsigned made = 0;
+    enum err e = ERR_OK;
+    rocksdb_t *db = refuse_writes(m, f->path);
+    for (; e == ERR_OK && made < 1000; made++) {
+        snprintf(name, sizeof name, "f%u", made);
+        e = create(f, name, &r);
+    }
+    assert_int_equal(e, ERR_IO);
+    assert_true(made > 20);
+    assert_int_equal(meta_applied_index(m), f->index);
+    assert_int_equal(ino_of(f, META_ROOT_INO, name), 0);
+    assert_int_equal(must_getattr(f, META_ROOT_INO).size, made - 1);
+    assert_null(meta_view_open(m));
+    assert_int_equal(meta_flush(m, true), ERR_IO);
+    allow_writes(m, db);
+    assert_int_equal(create(f, name, &r), ERR_OK);
+    assert_status(r, ERR_OK);
+    assert_int_equal(must_getattr(f, META_ROOT_INO).size, made);
+}
+
+/* The recent row is the first that is found where an older one can't be read. */
+static void dead_contents_that_cannot_be_read_are_not_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    struct meta *m = f->meta;
+    uint64_t first = must_make(f, META_CREATE, META_ROOT_INO, "first", 0644), id;
+    uint64_t second = must_make(f, META_CREATE, META_ROOT_INO, "second", 0644);
+    assert_status(do_write(f, first, 0, 100, 1, 0), ERR_OK);
+    assert_status(do_write(f, second, 0, 100, 2, 0), ERR_OK);
+    struct schema_key key = schema_garbage(must_getattr(f, first).content_id);
+    assert_status(do_remove(f, META_ROOT_INO, "first"), ERR_OK);
+    struct slice kept;
+    bool found;
+    assert_int_equal(store_read(m, &key, &f->arena, &kept, &found), ERR_OK);
+    assert_true(found);
+    assert_int_equal(meta_write_out(m), ERR_OK);
+    char *message = NULL;
+    rocksdb_merge(m->db, m->write, (const char *)key.bytes, key.size, "?", 1,
+                  &message); /* no count: an error to read */
+    assert_null(message);
+    assert_status(do_remove(f, META_ROOT_INO, "second"), ERR_OK);
+    assert_false(meta_reap_pending(m, &id));
+    rocksdb_put(m->db, m->write, (const char *)key.bytes, key.size, (const char *)kept.data, kept.size, &message);
+    assert_null(message);
+    assert_true(meta_reap_pending(m, &id));
+    assert_int_equal(id, schema_key_u64(SLICE(key.bytes, key.size), 1));
+    assert_int_equal(reap_all(f), 1);
+    assert_int_equal(rows_of(f, 'g'), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_and_scans_see_both),
         cmocka_unit_test(a_count_without_sense_is_an_error),
+        cmocka_unit_test_setup_teardown(what_cannot_be_written_is_not_applied, setup, teardown),
+        cmocka_unit_test_setup_teardown(dead_contents_that_cannot_be_read_are_not_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_leaves_an_earlier_state, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
