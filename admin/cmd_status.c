@@ -43,7 +43,7 @@ static void print_block_servers(const struct wire_admin_state *best)
         if (b->reporting)
             printf("about %" PRIu64 " blocks, %s; disk %s, %s free%s\n", b->blocks, admin_bytes(b->block_bytes, bytes),
                    admin_bytes(b->disk_total, total), admin_bytes(b->disk_free, available),
-                   b->full ? "; FULL: no blocks are taken" : "");
+                   admin_takes_none(b->full, b->failed));
         else
             printf("not reporting\n");
     }

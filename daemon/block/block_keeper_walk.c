@@ -89,8 +89,9 @@ static void ask(struct block_keeper *k)
 {
     struct keeper_walk *w = &k->walk;
     repair_batch_begin(&w->batch);
+    /* Of one whose store has failed nothing counts: it can't heal what is bad of that, and takes no copies. */
     for (unsigned s = 0; s < k->map.count; s++)
-        if (s != k->map.self && keeper_server_ready(k->servers[s]))
+        if (s != k->map.self && keeper_server_ready(k->servers[s]) && !k->servers[s]->failed)
             ask_server(k, s);
     if (w->calls == 0)
         decide(k);
