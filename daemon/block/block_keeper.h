@@ -107,6 +107,7 @@ struct keeper_walk {
     unsigned leaving_count;
     enum err removed;                       /* the worker's */
     struct block_store_removed strays_gone; /* the same */
+    uint64_t strays_removed;                /* so far in this walk */
 
     uint64_t batch_bytes, batch_stored_bytes; /* of the blocks listed; the worker's while it lists */
     uint64_t bytes, stored_bytes;             /* so far in this walk */

@@ -456,6 +456,18 @@ def test_drained_weighed_and_removed(make_cluster):
     assert refused.returncode == 2 and "last" in refused.stderr, refused.stderr
 
 
+def test_a_drained_server_tells_that_it_is_empty(make_cluster):
+    """When its copies have gone, not when it would have compared what it has again anyway."""
+    c = make_cluster(4, [*REPAIR, "--repair-interval", "3600", "--stray-age", "6"])  # later than the comparisons that follow a new map
+    c.wait_formed()
+    write_files(c.mount("m").path, 40)
+    c.surfctl("blocks", "drain", 4)
+    wait_until("its copies to go", lambda: servers(c)[4]["strays_removed"] > 0, 40)
+    wait_until("it to be empty", lambda: servers(c)[4]["walk_blocks"] == 0)
+    c.nodes[4].stop()
+    wait_until("it to be removed", lambda: c.surfctl("blocks", "remove", 4, check=False).returncode == 0, 30)
+
+
 def test_what_blocks_shows(make_cluster):
     c = make_cluster(1, SCRUB)
     c.wait_formed()
