@@ -89,6 +89,7 @@ int admin_done(struct admin *a, const char *format, ...) PRINTF_LIKE(2, 3);
 int admin_print_json(json_t *value);                    /* takes the reference */
 void admin_print_json_line(json_t *line);               /* the same, without line feeds inside: for streams */
 const char *admin_bytes(uint64_t bytes, char text[32]); /* "1.5 GiB" */
+const char *admin_takes_none(bool full, bool failed);   /* of a block server, behind what it has; or "" */
 /* What came from a node, for a terminal: control characters are replaced. In the arena. */
 const char *admin_text(struct admin *a, struct slice s);
 /* Decimal digits and nothing else. False: it is none of that range; *ret untouched. */

@@ -9,10 +9,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-/* Nothing is known to be missing, and every server has looked since the last change. */
+/* Nothing is known to be missing, and every server has looked since the last change. What is missing on one whose store
+ * has failed nobody counts. */
 static bool is_settled(const struct wire_admin_block_server *b)
 {
-    return b->reporting && !b->upkeep.walking && !b->upkeep.walk_due;
+    return b->reporting && !b->failed && !b->upkeep.walking && !b->upkeep.walk_due;
 }
 
 struct totals {
@@ -126,6 +127,10 @@ static int print_text(struct admin *a, const struct wire_admin_state *s)
         if (b->zone.size > 0)
             printf("; zone %s", admin_text(a, b->zone));
         printf("%s\n", b->draining ? "; DRAINED" : "");
+        if (b->failed)
+            printf("      FAILED: a write of the block store failed (its log says why), so no blocks are taken; start "
+                   "the node anew,\n"
+                   "      and if files are damaged, with --rebuild-blocks\n");
         if (b->full)
             printf("      FULL: no blocks are taken before more than %s are free\n", admin_bytes(b->disk_kept, bytes));
         print_walk(&b->upkeep);

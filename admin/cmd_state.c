@@ -60,6 +60,7 @@ static json_t *state_json(const struct survey_node *n, const struct wire_admin_s
         json_object_set_new(o, numbers[i].name, json_integer((json_int_t)numbers[i].value));
     json_object_set_new(o, "roles", roles_json(s->roles));
     json_object_set_new(o, "blocks_full", json_boolean(s->blocks_full));
+    json_object_set_new(o, "blocks_failed", json_boolean(s->blocks_failed));
     json_object_set_new(o, "election", json_string(s->election_manual ? "manual" : "auto"));
     json_object_set_new(o, "chain_hash", json_hex(s->chain_hash));
     json_object_set_new(o, "fault", json_slice(s->fault));
@@ -100,7 +101,7 @@ static void print_text(struct admin *a, const struct survey_node *n, const struc
     if (s->roles & WIRE_NODE_BLOCK)
         printf("blocks: about %" PRIu64 ", %s; disk %s, %s free%s\n", s->blocks, admin_bytes(s->block_bytes, bytes),
                admin_bytes(s->disk_total, total), admin_bytes(s->disk_free, available),
-               s->blocks_full ? "; FULL: no blocks are taken" : "");
+               admin_takes_none(s->blocks_full, s->blocks_failed));
     for (unsigned i = 0; i < s->log_count; i++)
         printf("%10" PRIu64 "  term %-6" PRIu64 " %s\n", s->log[i].index, s->log[i].term,
                admin_text(a, s->log[i].text));

@@ -5,6 +5,16 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+/* The leader says so; the node itself takes no part any more, and knows nothing of it. */
+static bool is_foreign(const struct survey *s, uint32_t id)
+{
+    const struct wire_admin_state *leader = s->leader ? &s->leader->state : NULL;
+    for (unsigned i = 0; leader && i < leader->peer_count; i++)
+        if (leader->peers[i].id == id)
+            return leader->peers[i].foreign;
+    return false;
+}
+
 /* level: of the cluster. Only programs that know another one are told of. */
 static void print_nodes(struct admin *a, const struct survey *s, uint32_t level)
 {
@@ -29,6 +39,10 @@ static void print_nodes(struct admin *a, const struct survey *s, uint32_t level)
             printf("  knows level %" PRIu32, t->level_max);
         if (t->fault.size > 0)
             printf("  %s", admin_text(a, t->fault));
+        if (t->suspended.size > 0)
+            printf("  %s", admin_text(a, t->suspended));
+        if (is_foreign(s, n->id))
+            printf("  NOT THE DATA IT HAD: start it once with --rebuild");
         printf("\n");
     }
 }
@@ -43,7 +57,7 @@ static void print_block_servers(const struct wire_admin_state *best)
         if (b->reporting)
             printf("about %" PRIu64 " blocks, %s; disk %s, %s free%s\n", b->blocks, admin_bytes(b->block_bytes, bytes),
                    admin_bytes(b->disk_total, total), admin_bytes(b->disk_free, available),
-                   b->full ? "; FULL: no blocks are taken" : "");
+                   admin_takes_none(b->full, b->failed));
         else
             printf("not reporting\n");
     }

@@ -67,6 +67,11 @@ int admin_done(struct admin *a, const char *format, ...)
     return EXIT_DONE;
 }
 
+const char *admin_takes_none(bool full, bool failed)
+{
+    return failed ? "; FAILED: no blocks are taken" : full ? "; FULL: no blocks are taken" : "";
+}
+
 const char *admin_bytes(uint64_t bytes, char text[32])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

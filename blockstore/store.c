@@ -461,6 +461,11 @@ void block_store_stat(struct block_store *s, struct block_store_stat *ret)
     }
 }
 
+enum err block_store_failed(struct block_store *s)
+{
+    return (enum err)atomic_load(&s->failed);
+}
+
 uint64_t block_store_boot_id(const struct block_store *s)
 {
     return s->boot_id;

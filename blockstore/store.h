@@ -10,7 +10,8 @@
  *
  * Thread-safe; everything blocks on the disk: call it from worker threads. Errors: CORRUPT (bytes that don't hash to
  * the id, or damaged files), TOO_BIG, INVAL (no bytes), NOT_FOUND, NOSPC, IO. After IO or CORRUPT from RocksDB's own
- * writing, every later put, delete and sync gives that error until the store is opened again; reads go on. */
+ * writing, every later put, delete and sync gives that error (block_store_failed) until the store is opened again;
+ * reads go on. */
 #pragma once
 
 #include "base/err.h"
@@ -91,5 +92,7 @@ struct block_store_stat {
     uint64_t disk_total, disk_free;
 };
 void block_store_stat(struct block_store *s, struct block_store_stat *ret);
+/* What every put is refused with since a write failed; ERR_OK: none has. At once. */
+enum err block_store_failed(struct block_store *s) MUST_USE;
 /* Random for each open, never 0. */
 uint64_t block_store_boot_id(const struct block_store *s);

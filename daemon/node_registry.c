@@ -70,6 +70,7 @@ enum err node_registry_report(struct node *n, const struct wire_block_info *info
                                   .disk_free = info->disk_free,
                                   .disk_kept = info->disk_kept,
                                   .full = info->full,
+                                  .failed = info->failed,
                                   .upkeep = info->upkeep};
     if (info->zone.size > 0)
         memcpy(report.zone, info->zone.data, info->zone.size);

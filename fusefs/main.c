@@ -252,6 +252,7 @@ static int open_and_run(const struct options *o)
                                 .no_merge = o->no_merge || o->read_only,
                                 .merge_after_ns = o->merge_after_ns,
                                 .cache_bytes = o->cache_bytes,
+                                .dirty_bytes = o->dirty_bytes,
                                 .disk_cache = o->disk_cache[0] ? o->disk_cache : NULL,
                                 .disk_cache_bytes = o->disk_cache_bytes,
                                 .caches = true,

@@ -209,6 +209,8 @@ static void take_option(struct options *o, struct seen *seen, char *item)
             take_cache_size(seen, value);
         else if (strcmp(item, "cache_memory") == 0)
             o->cache_bytes = parse_memory(item, value);
+        else if (strcmp(item, "dirty") == 0)
+            o->dirty_bytes = parse_memory(item, value);
         else if (strcmp(item, "log") == 0)
             parse_path(item, value, o->log_path);
         else if (strcmp(item, "trace") == 0)
@@ -368,6 +370,7 @@ static const char doc[] = "Mounts an export of a SurfFS cluster.\v"
                           "                    which mounts of a machine may share\n"
                           "  cache_size=SIZE   how much there (4G): K, M, G or T, else MiB; without\n"
                           "                    cache=DIR: as cache_memory\n"
+                          "  dirty=SIZE        memory for what is written and not committed yet (256M)\n"
                           "  merge_after=S     fragmented files that were quiet for so long are merged\n"
                           "                    (5; 0: by other mounts)\n"
                           "  log=FILE          log lines are appended there\n"

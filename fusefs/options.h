@@ -26,6 +26,7 @@ struct options {
     bool no_epoch;             /* for tests: as on a kernel that can't be told to forget names */
     size_t inodes_max;         /* 0: the library's default */
     size_t cache_bytes;        /* of memory; 0: the library's default */
+    size_t dirty_bytes;        /* the same */
     char disk_cache[PATH_MAX]; /* a directory; "": none */
     uint64_t disk_cache_bytes;
     char log_path[PATH_MAX], trace_path[PATH_MAX]; /* "": none */

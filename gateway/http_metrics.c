@@ -50,6 +50,7 @@ static void print_node(const struct wire_admin_state *s, struct bytes *to)
         {"surf_disk_free_bytes", "gauge", "On the disk of the block store.", s->disk_free},
         {"surf_disk_kept_bytes", "gauge", "Of what is free: not for blocks.", s->disk_kept},
         {"surf_blocks_full", "gauge", "1: no blocks are taken, for want of space.", s->blocks_full},
+        {"surf_blocks_failed", "gauge", "1: no blocks are taken, since a write of the store failed.", s->blocks_failed},
         {"surf_disk_total_bytes", "gauge", "Of the disk of the block store.", s->disk_total},
         {"surf_own_blocks", "gauge", "In this node's block store, about.", s->blocks},
         {"surf_own_block_bytes", "gauge", "That this node's block store takes.", s->block_bytes},
@@ -150,6 +151,7 @@ static void print_block_servers(const struct wire_admin_state *s, struct bytes *
     SERVERS("surf_block_bytes", "gauge", "That its blocks take.", b->block_bytes);
     SERVERS("surf_block_server_disk_free_bytes", "gauge", "On its disk.", b->disk_free);
     SERVERS("surf_block_server_full", "gauge", "1: it takes no blocks, for want of space.", b->full);
+    SERVERS("surf_block_server_failed", "gauge", "1: it takes no blocks, since a write failed.", b->failed);
     SERVERS("surf_block_server_disk_total_bytes", "gauge", "Of its disk.", b->disk_total);
     SERVERS("surf_blocks_under_replicated", "gauge", "Known to lack a copy.", b->upkeep.short_blocks);
     SERVERS("surf_blocks_unsure", "gauge", "With an owner that does not answer.", b->upkeep.unsure_blocks);

@@ -221,6 +221,7 @@ static void block_servers_fill(Surf__AdminState *m, const struct wire_admin_stat
         to->disk_free = from->disk_free;
         to->disk_kept = from->disk_kept;
         to->full = from->full;
+        to->failed = from->failed;
         to->weight = from->weight;
         to->zone = wire_binary_of(from->zone);
         to->draining = from->draining;
@@ -299,6 +300,7 @@ struct slice wire_admin_state_encode(const struct wire_admin_state *q, struct ar
     m.disk_free = q->disk_free;
     m.disk_kept = q->disk_kept;
     m.blocks_full = q->blocks_full;
+    m.blocks_failed = q->blocks_failed;
     m.suspended = wire_binary_cut(q->suspended, WIRE_TEXT_BYTES);
     m.removed = q->removed;
     m.config_pending = q->config_pending;
@@ -379,6 +381,7 @@ static enum err block_servers_read(const Surf__AdminState *m, struct arena *a, s
             .disk_free = from->disk_free,
             .disk_kept = from->disk_kept,
             .full = from->full,
+            .failed = from->failed,
             .weight = from->weight,
             .zone = wire_slice(from->zone),
             .draining = from->draining,
@@ -476,6 +479,7 @@ static void scalars_read(const Surf__AdminState *m, struct wire_admin_state *q)
         .disk_free = m->disk_free,
         .disk_kept = m->disk_kept,
         .blocks_full = m->blocks_full,
+        .blocks_failed = m->blocks_failed,
         .suspended = wire_slice(m->suspended),
         .removed = m->removed,
         .config_pending = m->config_pending,

@@ -37,6 +37,7 @@ struct wire_admin_block_server { /* the leader's knowledge */
     uint64_t blocks, block_bytes, disk_total, disk_free;
     uint64_t disk_kept; /* of what is free: no blocks are taken when there is no more than this */
     bool full;          /* none are taken now */
+    bool failed;        /* the same, since a write of its store failed */
     uint64_t weight;    /* as registered, like what follows */
     struct slice zone;
     bool draining, weight_fixed;
@@ -108,7 +109,7 @@ struct wire_admin_state {
     unsigned session_count; /* <= WIRE_ADMIN_SESSIONS; the rest are left out */
     /* block role */
     uint64_t blocks, block_bytes, disk_total, disk_free, disk_kept;
-    bool blocks_full; /* as wire_admin_block_server's full */
+    bool blocks_full, blocks_failed; /* as wire_admin_block_server's */
     struct wire_admin_activity activity;
 };
 

@@ -185,6 +185,7 @@ struct slice wire_block_info_encode(const struct wire_block_info *p, struct aren
     m.disk_free = p->disk_free;
     m.disk_kept = p->disk_kept;
     m.full = p->full;
+    m.failed = p->failed;
     Surf__BlockUpkeep upkeep;
     wire_upkeep_fill(&upkeep, &p->upkeep);
     m.upkeep = &upkeep;
@@ -210,6 +211,7 @@ enum err wire_block_info_decode(struct slice s, struct arena *a, struct wire_blo
         .disk_free = m->disk_free,
         .disk_kept = m->disk_kept,
         .full = m->full,
+        .failed = m->failed,
         .upkeep = upkeep,
     };
     return ERR_OK;

@@ -89,6 +89,7 @@ struct wire_block_info {
     uint64_t boot_id, blocks, block_bytes, disk_total, disk_free; /* bytes */
     uint64_t disk_kept; /* of what is free: no blocks are taken when there is no more than this */
     bool full;          /* none are taken now */
+    bool failed;        /* the same, since a write of the store failed, until it is opened again */
     struct wire_block_upkeep upkeep;
 };
 

@@ -235,6 +235,7 @@ void block_server_suspect(struct block_server *s, enum err why)
     /* A busy one works; and a block whose bytes were damaged says nothing of the others. */
     if (why == ERR_CANCELLED || why == ERR_BUSY_NOW || why == ERR_CORRUPT)
         return;
+    atomic_store(&s->full, why == ERR_NOSPC);
     if (why != ERR_NOSPC)
         atomic_store(&s->room_bytes, TRIAL_BYTES);
     int64_t until = clock_boot_ns() + (why == ERR_TIMEOUT ? SUSPECT_SLOW_NS : SUSPECT_FAILED_NS);

@@ -11,6 +11,7 @@ struct block_server {
     struct rpc_channel *channel;
     /* 0: it is well. Else it failed, is tried last, and is asked from this time on whether it is well again. */
     atomic_int_fast64_t suspect_until_ns;
+    atomic_bool full; /* it failed for want of room: it answers all the same */
     atomic_bool probing;
     atomic_int_fast64_t answered_ns;    /* when it last did what it was asked */
     atomic_uint_fast64_t pending_bytes; /* of puts that it has not answered */

@@ -68,8 +68,11 @@ static enum err ask_all(struct block_client *c, struct rpc_cancel *cancel, struc
     enum err e = ERR_OK;
     block_route_for(c, &any, &route);
     const struct cluster_map *map = meta_client_map_get(c->meta);
-    for (unsigned i = 0; i < (route.well ? route.well : route.count) && e != ERR_CANCELLED; i++) {
+    for (unsigned i = 0; i < route.count && e != ERR_CANCELLED; i++) {
         struct wire_block_info info;
+        /* Who failed may not answer; but one that had no room does, and that it has none counts. */
+        if (i >= route.well && route.well > 0 && !atomic_load(&route.servers[i]->full))
+            continue;
         e = ask(route.servers[i], cancel, &info);
         if (e != ERR_OK && e != ERR_CANCELLED)
             block_server_suspect(route.servers[i], e);
@@ -78,7 +81,8 @@ static enum err ask_all(struct block_client *c, struct rpc_cancel *cancel, struc
         ret->total += info.disk_total;
         ret->free += info.disk_free;
         if (!is_drained(map, info.node_id))
-            room[answered++] = info.full || info.disk_free <= info.disk_kept ? 0 : info.disk_free - info.disk_kept;
+            room[answered++] =
+                info.full || info.failed || info.disk_free <= info.disk_kept ? 0 : info.disk_free - info.disk_kept;
     }
     meta_client_map_release(c->meta, map);
     if (e == ERR_CANCELLED)

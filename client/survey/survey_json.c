@@ -138,6 +138,7 @@ json_t *block_server_json(const struct wire_admin_block_server *b)
 #undef X
     json_object_set_new(o, "reporting", json_boolean(b->reporting));
     json_object_set_new(o, "full", json_boolean(b->full));
+    json_object_set_new(o, "failed", json_boolean(b->failed));
     json_object_set_new(o, "disk_kept", json_integer((json_int_t)b->disk_kept));
     json_object_set_new(o, "zone", json_slice(b->zone));
     json_object_set_new(o, "draining", json_boolean(b->draining));

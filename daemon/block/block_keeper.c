@@ -65,11 +65,25 @@ static void tick_walk(struct block_keeper *k, int64_t now_ns)
     keeper_walk_begin(k);
 }
 
+/* Others hear of it with the next report, and take its copies when it has been so for --repair-delay. */
+static void tell_failure(struct block_keeper *k)
+{
+    enum err e = block_store_failed(k->node->blocks);
+    if (e == ERR_OK || k->told_failed)
+        return;
+    k->told_failed = true;
+    log_error(
+        "no blocks are taken any more, since a write of the block store failed (%s): this node is to be started anew%s",
+        err_message(e), e == ERR_CORRUPT ? "; surfd --rebuild-blocks takes all blocks anew" : "");
+    block_reporter_now(k->node);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct block_keeper *k = timer->data;
     if (k->node->stopping || k->node->fault.text[0])
         return;
+    tell_failure(k);
     if (node_in_service(k->node))
         keeper_map_tick(k);
     tick_walk(k, clock_boot_ns());

@@ -52,6 +52,7 @@ struct keeper_server {
     uint32_t id;           /* what it must be to be listened to */
     struct rpc_peer *peer; /* NULL: this server */
     bool up, probing;
+    bool failed; /* its store takes no blocks any more; it can be asked for those that it has */
     int64_t probed_ns, answered_ns;
     uint64_t boot_id; /* 0: not heard yet */
 };
@@ -106,6 +107,7 @@ struct keeper_walk {
     unsigned leaving_count;
     enum err removed;                       /* the worker's */
     struct block_store_removed strays_gone; /* the same */
+    uint64_t strays_removed;                /* so far in this walk */
 
     uint64_t batch_bytes, batch_stored_bytes; /* of the blocks listed; the worker's while it lists */
     uint64_t bytes, stored_bytes;             /* so far in this walk */
@@ -192,6 +194,7 @@ struct block_keeper {
     struct keeper_heal heal;
     struct keeper_scrub scrub;
     struct keeper_collect collect;
+    bool told_failed;              /* that the store takes no blocks any more */
     struct wire_block_upkeep told; /* the numbers that only grow */
 };
 
@@ -208,6 +211,8 @@ enum err keeper_list(struct block_keeper *k, struct sha256 *after, unsigned max,
 /* block_keeper_map.c */
 void keeper_map_tick(struct block_keeper *k);
 void keeper_map_close(struct block_keeper *k);
+/* It can keep copies, as far as is known. */
+bool keeper_server_is_well(const struct keeper_server *s);
 /* It can be asked now. (A call to one without a connection would wait for that.) */
 bool keeper_server_ready(struct keeper_server *s);
 /* It did not answer a question: it is asked again whether it is well before it gets another. */

@@ -43,7 +43,8 @@ static void try_again_later(struct block_keeper *k)
     struct keeper_heal *h = &k->heal;
     char hex[65];
     sha256_hex(&h->id, hex);
-    if (suspects_later(&h->suspects, clock_boot_ns()))
+    bool is_news = suspects_later(&h->suspects, clock_boot_ns());
+    if (is_news && block_store_failed(k->node->blocks) == ERR_OK)
         log_error("block %s: no server that answers has a good copy", hex);
     keeper_heal_go(k);
 }
@@ -115,6 +116,10 @@ static void on_fetched(void *context, const struct rpc_response *response)
 static void fetch_next(struct block_keeper *k)
 {
     struct keeper_heal *h = &k->heal;
+    if (block_store_failed(k->node->blocks) != ERR_OK) { /* whatever bytes come can't be written */
+        try_again_later(k);
+        return;
+    }
     for (; h->order_next < k->map.count; h->order_next++) {
         struct keeper_server *s = k->servers[h->order[h->order_next]];
         if (s->index == k->map.self)

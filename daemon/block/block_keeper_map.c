@@ -147,7 +147,7 @@ static void apply_news(struct block_keeper *k)
                                                       .zone = placement_zone(news->servers[i].zone),
                                                       .last = news->servers[i].draining};
         memcpy(k->addresses[i], news->servers[i].address, sizeof k->addresses[i]);
-        k->map.health[i] = servers[i]->up ? UPKEEP_UP : UPKEEP_SILENT;
+        k->map.health[i] = keeper_server_is_well(servers[i]) ? UPKEEP_UP : UPKEEP_SILENT;
         if (news->servers[i].id == k->node->config.id)
             k->map.self = i;
     }
@@ -159,6 +159,11 @@ static void apply_news(struct block_keeper *k)
 }
 
 /* ---- who answers ---- */
+
+bool keeper_server_is_well(const struct keeper_server *s)
+{
+    return s->up && !s->failed;
+}
 
 bool keeper_server_ready(struct keeper_server *s)
 {
@@ -190,7 +195,9 @@ static void on_probed(void *context, const struct rpc_response *response)
     s->up = well;
     if (!well)
         return;
-    s->answered_ns = clock_boot_ns();
+    s->failed = info.failed;
+    if (!s->failed)
+        s->answered_ns = clock_boot_ns();
     if (!was_up) {
         keeper_walk_due(k, 0, "a block server answers again");
         /* Whose duty it is goes first; else copies would be made twice. */
@@ -221,7 +228,7 @@ void keeper_map_tick(struct block_keeper *k)
         apply_news(k);
     for (unsigned i = 0; i < k->map.count; i++) {
         struct keeper_server *s = k->servers[i];
-        enum upkeep_health health = upkeep_health_of(s->up, s->answered_ns, now_ns, delay_ns);
+        enum upkeep_health health = upkeep_health_of(keeper_server_is_well(s), s->answered_ns, now_ns, delay_ns);
         probe(s, now_ns);
         /* Who doesn't answer that small question is not waited for with larger ones. */
         if (s->peer && !s->up && !s->probing && (k->walk.calls > 0 || k->heal.suspects.healing))

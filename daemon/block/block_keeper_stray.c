@@ -42,7 +42,7 @@ static void on_removed(uv_work_t *work, int cancelled)
     for (unsigned i = 0; i < w->leaving_count; i++)
         strays_forget(&k->strays, &w->leaving[i]);
     if (w->removed == ERR_OK)
-        k->told.strays_removed += w->strays_gone.blocks;
+        k->told.strays_removed += w->strays_gone.blocks, w->strays_removed += w->strays_gone.blocks;
     ask_next(k);
 }
 

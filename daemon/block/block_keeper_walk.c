@@ -51,6 +51,9 @@ static void finish(struct block_keeper *k)
         k->short_due_ns = clock_boot_ns() + MAX(RETRY_NS, took_ns);
     if (w->retry)
         keeper_walk_due(k, MAX(RETRY_NS, took_ns), "not everything could be done");
+    /* Whoever drains this server waits to hear that it has none left. */
+    else if (w->strays_removed > 0 && k->map.self < k->map.count && k->map.servers[k->map.self].last)
+        keeper_walk_due(k, 0, "this server is drained, and copies went");
 }
 
 /* ---- what is here ---- */
@@ -89,8 +92,9 @@ static void ask(struct block_keeper *k)
 {
     struct keeper_walk *w = &k->walk;
     repair_batch_begin(&w->batch);
+    /* Of one whose store has failed nothing counts: it can't heal what is bad of that, and takes no copies. */
     for (unsigned s = 0; s < k->map.count; s++)
-        if (s != k->map.self && keeper_server_ready(k->servers[s]))
+        if (s != k->map.self && keeper_server_ready(k->servers[s]) && !k->servers[s]->failed)
             ask_server(k, s);
     if (w->calls == 0)
         decide(k);
@@ -357,7 +361,7 @@ void keeper_walk_begin(struct block_keeper *k)
     memset(&w->after, 0, sizeof w->after);
     w->begun_ns = clock_boot_ns();
     strays_walk_begin(&k->strays);
-    w->blocks = w->failed = w->unsure = 0;
+    w->blocks = w->failed = w->unsure = w->strays_removed = 0;
     w->bytes = w->stored_bytes = 0;
     block_store_net(k->node->blocks, &w->net_bytes, &w->net_stored_bytes);
     w->position = 0;

@@ -10,7 +10,7 @@
 struct block_report {
     uint64_t blocks, block_bytes, disk_total, disk_free; /* bytes */
     uint64_t disk_kept;
-    bool full; /* as wire_block_info */
+    bool full, failed; /* as wire_block_info */
     struct wire_block_upkeep upkeep;
     char zone[LIMIT_ZONE_BYTES + 1];
 };

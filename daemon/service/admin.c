@@ -194,6 +194,7 @@ static void state_block_servers(struct node *n, const struct meta_query_reply *r
         list[i].blocks = e->report.blocks, list[i].block_bytes = e->report.block_bytes;
         list[i].disk_total = e->report.disk_total, list[i].disk_free = e->report.disk_free;
         list[i].disk_kept = e->report.disk_kept, list[i].full = e->report.full;
+        list[i].failed = e->report.failed;
         list[i].upkeep = e->report.upkeep;
     }
     s->block_servers = list, s->block_server_count = count;
@@ -265,6 +266,7 @@ static void answer_state(struct node *n, struct rpc_request *request)
         s.blocks = n->block_stat.blocks, s.block_bytes = n->block_stat.block_bytes;
         s.disk_total = n->block_stat.disk_total, s.disk_free = n->block_stat.disk_free;
         s.disk_kept = node_space_kept(n), s.blocks_full = n->blocks_full;
+        s.blocks_failed = block_store_failed(n->blocks) != ERR_OK;
     }
     rpc_reply(request, ERR_OK, wire_admin_state_encode(&s, a), NULL);
 }

@@ -213,7 +213,8 @@ void service_block_info(struct node *n, struct wire_block_info *ret)
                                     .disk_total = n->block_stat.disk_total,
                                     .disk_free = n->block_stat.disk_free,
                                     .disk_kept = node_space_kept(n),
-                                    .full = n->blocks_full};
+                                    .full = n->blocks_full,
+                                    .failed = block_store_failed(n->blocks) != ERR_OK};
     block_keeper_describe(n, &ret->upkeep);
 }
 

@@ -106,9 +106,9 @@ function nodeCard(node, picture) {
 }
 
 function serverCard(server) {
-  const good = server.reporting && !server.short_blocks && !server.bad_now && !server.full;
+  const good = server.reporting && !server.short_blocks && !server.bad_now && !server.full && !server.failed;
   const card = make("article", { class: `card ${good ? "good" : server.reporting ? "warn" : "bad"}`, "aria-label": `Block server ${server.id}` });
-  const state = !server.reporting ? "✖ NOT REPORTING" : server.draining ? "▽ DRAINED" : server.full ? "▲ FULL" : good ? "● HEALTHY" : "▲ INCOMPLETE";
+  const state = !server.reporting ? "✖ NOT REPORTING" : server.failed ? "▲ FAILED" : server.draining ? "▽ DRAINED" : server.full ? "▲ FULL" : good ? "● HEALTHY" : "▲ INCOMPLETE";
   const used = server.disk_total - server.disk_free;
   card.append(make("h3", {}, `Block server ${server.id}`), make("div", { class: "state" }, state));
   card.append(lines([

@@ -52,3 +52,15 @@ def test_surfctl():
         assert missing(re.findall(r"--[a-z-]+", arguments), page) == []
     for name, arguments in re.findall(r'const struct kv_command kv_command_\w+ = \{\s*"(\w+)",\s*"((?:[^"\\]|\\.)*)"', source):
         assert missing([name, *re.findall(r"--[a-z-]+", arguments)], page) == []
+
+
+def test_words_keep_their_spaces():
+    """The macros that change fonts from argument to argument put nothing between them: words outside of quotes run together."""
+    wrong = []
+    for path in sorted((ROOT / "docs").glob("*.8")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.match(r"\.(?:B[IR]|I[BR]|R[BI]) ", line):
+                unquoted = re.sub(r'"[^"]*"', '""', line[4:])
+                if re.search(r"[a-z]{2,},? [a-z]{2,},? [a-z]{2,}", unquoted):
+                    wrong.append(f"{path.name}:{number}: {line}")
+    assert wrong == []

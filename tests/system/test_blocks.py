@@ -249,6 +249,52 @@ def test_damaged_tables(make_cluster):
     check_files(c.mount("third").path, manifest)
 
 
+def test_a_store_that_fails_is_told_and_gone_round(make_cluster):
+    """Tables that are damaged end all writing to a store when they are to be merged with others. Its server says so, others take its
+    copies, also those that it has and can't read, and with an empty store it has all again."""
+    c = make_cluster(4, REPAIR)
+    c.wait_formed()
+    m = c.mount("m")
+    manifest = write_files(m.path, 40)
+    restart(c.nodes[2])
+    c.nodes[2].stop()
+    tables = sorted((c.nodes[2].data / "blocks").glob("*.sst"))
+    assert tables
+    for path in tables:
+        with open(path, "r+b") as f:
+            f.seek(300)
+            f.write(b"not what was written here")
+    c.nodes[2].start()
+
+    def has_them_or_failed(since):
+        view = servers(c)
+        return view[2]["failed"] or all(s["walk_ended_s"] - s["walk_s"] > since for i, s in view.items() if i != 2)
+
+    for turn in range(10):  # each leaves another table
+        manifest.update(write_files(m.path, 4, seed=100 + turn, prefix=f"turn{turn}-"))
+        since = time.time()
+        wait_until("it to have got them, or to have failed", lambda: has_them_or_failed(since))
+        if servers(c)[2]["failed"]:
+            break
+        restart(c.nodes[2])
+    assert servers(c)[2]["failed"]
+    assert [line.split()[0] for line in c.surfctl("status").stdout.splitlines() if "FAILED" in line] == ["2"]
+    assert "FAILED" in c.surfctl("state", 2).stdout and c.state(2)["blocks_failed"]
+    assert "--rebuild-blocks" in c.surfctl("blocks").stdout
+    wait_until("its log to say what to do", lambda: "surfd --rebuild-blocks" in c.nodes[2].log.read_text())
+    count = len(manifest)
+    wait_until("the other three to have all", lambda: all(s["walk_blocks"] == count for i, s in servers(c).items() if i != 2), 30)
+    assert not blocks(c)["settled"] and "every block has its copies" not in c.surfctl("blocks").stdout
+    check_files(c.mount("other").path, manifest)
+    assert "has a good copy" not in c.nodes[2].log.read_text()
+    c.nodes[2].stop()
+    c.nodes[2].start("--rebuild-blocks")
+    wait_until("it to take blocks", lambda: not servers(c)[2]["failed"])
+    wait_looked(c)
+    wait_copies(c, 3 * count)
+    check_files(c.mount("third").path, manifest)
+
+
 def test_a_reader_tells_of_bad_copies(make_cluster):
     c = make_cluster(3, [*REPAIR, "--repair-interval", "3600"])
     c.wait_formed()
@@ -408,6 +454,18 @@ def test_drained_weighed_and_removed(make_cluster):
         c.surfctl("blocks", "drain", i)
     refused = c.surfctl("blocks", "drain", 3, check=False)
     assert refused.returncode == 2 and "last" in refused.stderr, refused.stderr
+
+
+def test_a_drained_server_tells_that_it_is_empty(make_cluster):
+    """When its copies have gone, not when it would have compared what it has again anyway."""
+    c = make_cluster(4, [*REPAIR, "--repair-interval", "3600", "--stray-age", "6"])  # later than the comparisons that follow a new map
+    c.wait_formed()
+    write_files(c.mount("m").path, 40)
+    c.surfctl("blocks", "drain", 4)
+    wait_until("its copies to go", lambda: servers(c)[4]["strays_removed"] > 0, 40)
+    wait_until("it to be empty", lambda: servers(c)[4]["walk_blocks"] == 0)
+    c.nodes[4].stop()
+    wait_until("it to be removed", lambda: c.surfctl("blocks", "remove", 4, check=False).returncode == 0, 30)
 
 
 def test_what_blocks_shows(make_cluster):

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import struct
 import subprocess
 
@@ -80,6 +81,7 @@ def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
         with open(ballast, "wb") as f:
             os.posix_fallocate(f.fileno(), 0, free - (40 << 20))
         clusters.wait_until("node 2 to step aside", lambda: c.node_states()[2]["state"] == "SUSPENDED")
+        assert re.search(r"SUSPENDED .* MiB are free in ", c.surfctl("status").stdout)
         assert "reserve of 64 MiB" in c.state(2)["suspended"]
         for i in range(50):
             (a / f"meanwhile-{i}").write_text("y")

@@ -134,7 +134,7 @@ def test_fstab_of_a_cluster_that_is_down(machine):
     assert machine.options() is None and not machine.served()
 
 
-@pytest.mark.parametrize("option, named", [("nonsense", "nonsense"), ("rw,nonsense=5", "nonsense=5"), ("cache_size=much", "cache_size=much"),
+@pytest.mark.parametrize("option, named", [("nonsense", "nonsense"), ("rw,nonsense=5", "nonsense=5"), ("cache_size=much", "cache_size=much"), ("dirty=0", "dirty=0"),
                                            ("timeo=5", "timeo"), ("max_read=4096", "max_read=4096")])
 def test_bad_options_are_named(machine, option, named):
     done = machine.run("mount", "-t", "surffs", machine.cluster.addresses, machine.path, "-o", option, check=False)

@@ -163,3 +163,29 @@ def test_full_servers(make_cluster, disks):  # noqa: F811
             mount.stop()
         for node in c.nodes.values():
             node.stop()
+
+
+def test_what_is_not_committed_is_bounded(cluster):
+    """While no server takes anything, a program can write as much as -o dirty= says, and then waits."""
+    m = cluster.mount("m", "-o", "dirty=4")
+    data = os.urandom(32 * MIB)
+    fd = os.open(m / "f", os.O_WRONLY | os.O_CREAT, 0o644)
+
+    def write():
+        for at in range(0, len(data), MIB):
+            os.write(fd, data[at:at + MIB])
+
+    writer = threading.Thread(target=write)
+    try:
+        for node in cluster.nodes.values():
+            node.process.signal(signal.SIGSTOP)
+        writer.start()
+        # Who exceeds it commits at once, so it is never more than one write.
+        wait_until("the limit", lambda: m.counters()["dirty_bytes"] > 4 * MIB)
+        assert m.counters()["dirty_bytes"] <= 5 * MIB and writer.is_alive()
+    finally:
+        for node in cluster.nodes.values():
+            node.process.signal(signal.SIGCONT)
+        writer.join()
+        os.close(fd)
+    assert (cluster.mount("other") / "f").read_bytes() == data

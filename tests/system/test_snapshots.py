@@ -184,6 +184,7 @@ def test_wiped_disk_has_no_vote(cluster, mounts):
     leader = c.wait_leader()
     clusters.wait_until("the leader to notice", lambda: "another data directory" in c.nodes[leader].log.read_text())
     clusters.wait_until("operators to be told", lambda: "NOT THE DATA IT HAD" in c.surfctl("members").stdout)
+    assert [line.split()[0] for line in c.surfctl("status").stdout.splitlines() if "--rebuild" in line] == [str(lost)]
     other = next(n for n in c.nodes if n not in (lost, leader))
     c.nodes[other].kill()
     clusters.wait_until("no leader", lambda: c.state(leader)["state"] != "LEADER")

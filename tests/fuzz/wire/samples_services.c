@@ -64,7 +64,8 @@ void sample_block_info(struct prng *p, struct arena *a, struct wire_block_info *
                                     .disk_total = any_u64(p),
                                     .disk_free = any_u64(p),
                                     .disk_kept = any_u64(p),
-                                    .full = sample_bool(p)};
+                                    .full = sample_bool(p),
+                                    .failed = sample_bool(p)};
     sample_upkeep(p, &ret->upkeep);
 }
 
@@ -102,6 +103,7 @@ static void sample_admin_lists(struct prng *p, struct arena *a, unsigned max_cou
                                                       .disk_free = any_u64(p),
                                                       .disk_kept = any_u64(p),
                                                       .full = sample_bool(p),
+                                                      .failed = sample_bool(p),
                                                       .weight = any_u64(p),
                                                       .draining = sample_bool(p),
                                                       .weight_fixed = sample_bool(p)};
@@ -160,6 +162,7 @@ void sample_admin_state(struct prng *p, struct arena *a, unsigned max_count, str
         .disk_free = any_u64(p),
         .disk_kept = any_u64(p),
         .blocks_full = sample_bool(p),
+        .blocks_failed = sample_bool(p),
     };
     if (ret->has_cluster_id)
         fill(p, ret->cluster_id, 16);

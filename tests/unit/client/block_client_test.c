@@ -537,6 +537,25 @@ static void space_that_servers_keep_is_not_available(void **state)
     end(f);
 }
 
+/* Without those that have just refused a put for want of room, all of the others' would count. */
+static void space_counts_those_that_refused_for_want_of_room(void **state)
+{
+    (void)state;
+    struct fixture *f = start(3, 0);
+    struct block_client_space space;
+    for (unsigned i = 0; i < 2; i++) {
+        server_set(server(f, i), SERVER_FULL);
+        atomic_store(&server(f, i)->full, true);
+    }
+    struct block_buffer *b = random_block(f, 100);
+    assert_int_equal(block_client_put_durable(f->blocks, &b, 1, NULL), ERR_NOSPC);
+    block_buffer_unref(b);
+    assert_int_equal(block_client_space(f->blocks, NULL, &space), ERR_OK);
+    assert_int_equal(space.total, 3000);
+    assert_int_equal(space.available, 0);
+    end(f);
+}
+
 /* ---- the cache ---- */
 
 static void the_cache_keeps_what_was_used_last(void **state)
@@ -629,6 +648,7 @@ int main(void)
         cmocka_unit_test(space_is_counted_once),
         cmocka_unit_test(space_is_what_can_have_all_copies),
         cmocka_unit_test(space_that_servers_keep_is_not_available),
+        cmocka_unit_test(space_counts_those_that_refused_for_want_of_room),
         cmocka_unit_test(the_cache_keeps_what_was_used_last),
         cmocka_unit_test(readers_of_one_block_share_a_fetch),
     };

@@ -577,7 +577,7 @@ static void test_block_rest(void **state)
         sample_block_info(&t.p, &t.a, x);
         accepted(&t, wire_block_info_decode(wire_block_info_encode(x, &t.a), &t.a, y, &t.why));
         EQ(node_id), EQ(boot_id), EQ(blocks), EQ(block_bytes), EQ(disk_total), EQ(disk_free), EQ_SLICE(address),
-            EQ_SLICE(zone), EQ(disk_kept), EQ(full);
+            EQ_SLICE(zone), EQ(disk_kept), EQ(full), EQ(failed);
         upkeep_equal(&x->upkeep, &y->upkeep);
     }
     for (int i = 0; i < 20; i++) {
@@ -622,7 +622,7 @@ static void admin_lists_equal(const struct wire_admin_state *x, const struct wir
         EQ(block_servers[i].block_bytes), EQ(block_servers[i].disk_total), EQ(block_servers[i].disk_free);
         EQ_SLICE(block_servers[i].address), EQ_SLICE(block_servers[i].zone), EQ(block_servers[i].weight);
         EQ(block_servers[i].draining), EQ(block_servers[i].weight_fixed);
-        EQ(block_servers[i].disk_kept), EQ(block_servers[i].full);
+        EQ(block_servers[i].disk_kept), EQ(block_servers[i].full), EQ(block_servers[i].failed);
         upkeep_equal(&x->block_servers[i].upkeep, &y->block_servers[i].upkeep);
     }
     for (unsigned i = 0; i < x->session_count; i++) {
@@ -650,7 +650,7 @@ static void test_admin_state(void **state)
         EQ(node_id), EQ(roles), EQ(crashed), EQ(has_cluster_id), EQ(pid), EQ(uptime_ns), EQ(role), EQ(election_manual);
         EQ(term), EQ(commit), EQ(applied), EQ(persisted), EQ(last), EQ(compacted), EQ(flushed), EQ(leader), EQ(vote);
         EQ(log_bytes), EQ(log_segments), EQ(inodes), EQ(file_bytes), EQ(replicas), EQ(level), EQ(level_max);
-        EQ(blocks), EQ(block_bytes), EQ(disk_total), EQ(disk_free), EQ(disk_kept), EQ(blocks_full);
+        EQ(blocks), EQ(block_bytes), EQ(disk_total), EQ(disk_free), EQ(disk_kept), EQ(blocks_full), EQ(blocks_failed);
         EQ_SLICE(address), EQ_SLICE(version), EQ_SLICE(fault), EQ_SLICE(chain_hash), EQ_MEMORY(cluster_id);
         admin_lists_equal(x, y);
         arena_reset(&t.a);
