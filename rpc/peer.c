@@ -306,7 +306,8 @@ static void on_link_closed(struct rpc_stream *s)
     free(link_of(s));
 }
 
-static const struct rpc_stream_callbacks link_callbacks = {on_frame, on_end, NULL, on_link_closed};
+static const struct rpc_stream_callbacks link_callbacks = {
+    .on_frame = on_frame, .on_end = on_end, .on_closed = on_link_closed};
 
 /* Connecting to a port of this machine that nobody listens on can connect the socket to itself. */
 static bool is_connected_to_itself(const uv_tcp_t *tcp)

@@ -230,6 +230,13 @@ void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes)
     go(f);
 }
 
+void fixture_start_tight(struct fixture *f, size_t request_bytes)
+{
+    prepare(f, 0);
+    rpc_server_set_requests(f->server, request_bytes);
+    go(f);
+}
+
 void fixture_start_small(struct fixture *f, unsigned connections)
 {
     prepare(f, 0);
