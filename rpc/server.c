@@ -44,6 +44,7 @@ struct rpc_server {
     struct bytes hello;
     struct rpc_server_callbacks callbacks;
     struct rpc_budget *budget;
+    size_t backlog, backlog_most;         /* unsent replies of ordinary connections, as counted last */
     struct list conns[CONN_KINDS], dirty; /* each with the oldest first */
     struct list waiting;                  /* paused since the budget is short */
     unsigned counts[CONN_KINDS], most[CONN_CLOSING];
@@ -60,6 +61,7 @@ struct rpc_conn {
     struct list requests; /* that were handed on and are not answered; ONEWAY too */
     unsigned request_count;
     size_t request_bytes;
+    size_t backlog;      /* as it is counted in the server's */
     enum conn_kind kind; /* the list that it is in */
     bool greeted;        /* its HELLO was accepted */
     uint64_t tag;
@@ -90,8 +92,16 @@ static struct server_request *server_request_of(struct rpc_request *r)
 
 static bool conn_is_over_limit(const struct rpc_conn *c)
 {
+    bool share = c->kind == CONN_ORDINARY && rpc_server_backlog_full(c->server);
     return c->request_count >= LIMIT_REQUESTS_PER_CONNECTION || c->request_bytes >= RPC_SERVER_REQUEST_BYTES ||
-           rpc_stream_backlog(&c->stream) >= RPC_SERVER_BACKLOG_BYTES;
+           rpc_stream_backlog(&c->stream) >= (share ? RPC_SERVER_SMALL_BYTES : RPC_SERVER_BACKLOG_BYTES);
+}
+
+static void conn_count_backlog(struct rpc_conn *c)
+{
+    size_t now = c->kind == CONN_ORDINARY ? rpc_stream_backlog(&c->stream) : 0;
+    c->server->backlog += now - c->backlog;
+    c->backlog = now;
 }
 
 /* frame_size: of the frame that is being read; 0: none is. */
@@ -135,6 +145,7 @@ static void server_flush(struct rpc_server *s)
     while ((node = list_pop_front(&s->dirty))) {
         struct rpc_conn *c = container_of(node, struct rpc_conn, dirty_node);
         rpc_stream_flush(&c->stream);
+        conn_count_backlog(c);
         conn_resume(c);
     }
     /* Who takes all that has become free makes the rest wait on. */
@@ -167,6 +178,7 @@ static void conn_close(struct rpc_conn *c)
     if (c->stream.closing)
         return;
     conn_become(c, CONN_CLOSING);
+    conn_count_backlog(c);
     struct list_node *node;
     while ((node = list_pop_front(&c->requests))) {
         struct rpc_request *r = &container_of(node, struct server_request, node)->request;
@@ -477,6 +489,7 @@ static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const 
     list_init(&s->dirty);
     list_init(&s->waiting);
     s->budget = rpc_budget_new(RPC_SERVER_ALL_REQUESTS_BYTES);
+    s->backlog_most = RPC_SERVER_ALL_BACKLOG_BYTES;
     rpc_server_set_connections(s, LIMIT_CONNECTIONS);
     s->incomplete_most = RPC_SERVER_INCOMPLETE_BYTES;
     rpc_server_set_hello(s, hello);
@@ -562,6 +575,16 @@ void rpc_server_set_requests(struct rpc_server *s, size_t bytes)
     rpc_budget_set(s->budget, bytes);
 }
 
+void rpc_server_set_backlog(struct rpc_server *s, size_t bytes)
+{
+    s->backlog_most = bytes;
+}
+
+bool rpc_server_backlog_full(const struct rpc_server *s)
+{
+    return s->backlog >= s->backlog_most;
+}
+
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns)
 {
     s->hello_timeout_ns = hello_ns;
@@ -588,6 +611,17 @@ static void request_free(struct server_request *r)
     free(r);
 }
 
+/* A short one in answer to what is being read goes out with that, and needs no count. */
+static void conn_queue_reply(struct rpc_conn *c, struct frame_header header, struct slice message,
+                             struct bytes *payload)
+{
+    rpc_stream_queue(&c->stream, header, message, payload);
+    if (rpc_stream_backlog(&c->stream) < RPC_SERVER_SMALL_BYTES)
+        return;
+    conn_count_backlog(c);
+    conn_mark_dirty(c);
+}
+
 void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload)
 {
     CHECK(!request->oneway);
@@ -600,7 +634,7 @@ void rpc_reply(struct rpc_request *request, enum err status, struct slice messag
                             clock_boot_ns() - server_request_of(request)->begun_ns);
     }
     if (request->conn)
-        rpc_stream_queue(&request->conn->stream, header, message, payload);
+        conn_queue_reply(request->conn, header, message, payload);
     else if (payload)
         bytes_free(payload);
     request_free(server_request_of(request));

@@ -7,9 +7,11 @@
  * over a write backlog, reading from that connection pauses. Where the requests of all ordinary connections take too
  * much, those that have more than RPC_SERVER_SMALL_BYTES under way, or are sending such a frame, are not read from
  * until a quarter has been answered; small requests go on, so that sessions and leases live, and so do those of
- * important connections, on which what is under way may depend. A connection that has not sent its whole HELLO after 10
- * s, or that has stood in the middle of a frame for 30 s, is closed; where incomplete frames take too much memory in
- * all, those that have been incomplete for longest, and for a second at least, go at once.
+ * important connections, on which what is under way may depend. Where the unsent replies of ordinary connections take
+ * too much, each of these is read from only while it has less than RPC_SERVER_SMALL_BYTES of them. A connection that
+ * has not sent its whole HELLO after 10 s, or that has stood in the middle of a frame for 30 s, is closed; where
+ * incomplete frames take too much memory in all, those that have been incomplete for longest, and for a second at
+ * least, go at once.
  *
  * The number of connections is bounded, and so that nobody who opens them keeps the important ones out, each eighth
  * part of the bound is kept for those that have not sent a HELLO yet, of which the oldest gives way to a new one, and
@@ -31,6 +33,7 @@
 #define RPC_SERVER_BACKLOG_BYTES (16u * MIB)       /* unsent replies of a connection; over it, reading pauses */
 #define RPC_SERVER_REQUEST_BYTES (64u * MIB)       /* requests under way of a connection; over it, reading pauses */
 #define RPC_SERVER_ALL_REQUESTS_BYTES (512u * MIB) /* of all ordinary connections, also of those that are gone */
+#define RPC_SERVER_ALL_BACKLOG_BYTES (1024u * MIB) /* of all ordinary connections */
 #define RPC_SERVER_SMALL_BYTES (64u * KIB)
 #define RPC_SERVER_HELLO_TIMEOUT_S 10
 #define RPC_SERVER_FRAME_TIMEOUT_S 30
@@ -82,6 +85,9 @@ void rpc_server_set_pumps(struct rpc_server *s,
 void rpc_server_set_connections(struct rpc_server *s, unsigned most);
 void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes); /* in place of RPC_SERVER_INCOMPLETE_BYTES */
 void rpc_server_set_requests(struct rpc_server *s, size_t bytes);   /* in place of RPC_SERVER_ALL_REQUESTS_BYTES */
+void rpc_server_set_backlog(struct rpc_server *s, size_t bytes);    /* in place of RPC_SERVER_ALL_BACKLOG_BYTES */
+/* Unsent replies of ordinary connections are too much: who would make a large one later had better refuse. */
+bool rpc_server_backlog_full(const struct rpc_server *s);
 /* In place of RPC_SERVER_HELLO_TIMEOUT_S and RPC_SERVER_FRAME_TIMEOUT_S. */
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns);
 /* Exactly once per request. message is copied; *payload (NULL: none) is moved from and left empty. */

@@ -572,6 +572,57 @@ static void test_memory_of_requests_that_are_gone(void **state)
     client_close(&second);
 }
 
+static unsigned asked_full;
+
+static bool is_full(struct client *c)
+{
+    struct frame f;
+    asked_full++;
+    client_ask(c, 1, FIXTURE_FULL, SLICE(NULL, 0));
+    assert_true(raw_receive(c->fd, &c->parser, &f) && f.header.type == FRAME_RESPONSE && f.message.size == 1);
+    return f.message.data[0];
+}
+
+/* Answers that nobody reads: once there are many, each connection has a few of its own at most. */
+static void test_memory_of_replies_is_limited(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 6, COUNT = 40, SMALL = 48, HELD_BY_SOCKETS = 10 /* at most, of one connection */ };
+    static struct fixture terse;
+    fixture_start_terse(&terse, 2 * MIB);
+    struct client c[CLIENTS], reader;
+    uint8_t size[4];
+    put_u32be(size, MIB);
+    assert_true(is_taken(&reader, terse.port, "client"));
+    assert_false(is_full(&reader));
+    unsigned before = atomic_load(&terse.request_count);
+    asked_full = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(is_taken(&c[i], terse.port, "client"));
+        for (uint64_t id = 0; id < COUNT; id++)
+            client_ask(&c[i], id, FIXTURE_SOURCE, SLICE(size, 4));
+    }
+    AWAIT(is_full(&reader));
+    /* Who reads is served, and in that time the server does all that it would for the others. */
+    for (uint64_t id = 0; id < SMALL; id++) {
+        client_ask(&reader, id, FIXTURE_ECHO, slice_str("small"));
+        client_expect(&reader, id, ERR_OK, slice_str("small"));
+    }
+    assert_true(is_full(&reader));
+    unsigned served = atomic_load(&terse.request_count) - before - CLIENTS - SMALL - asked_full;
+    assert_in_range(served, 2, CLIENTS * (HELD_BY_SOCKETS + 2) + 2); /* 16 more of each without */
+    for (int i = 0; i < CLIENTS / 2; i++)
+        client_close(&c[i]);
+    for (int i = CLIENTS / 2; i < CLIENTS; i++) {
+        for (uint64_t id = 0; id < COUNT; id++)
+            expect_large(&c[i], id, MIB);
+        client_close(&c[i]);
+    }
+    AWAIT(!is_full(&reader));
+    client_close(&reader);
+    fixture_stop(&terse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_incomplete_frames_are_limited),
         cmocka_unit_test(test_memory_of_requests_is_limited),
         cmocka_unit_test(test_memory_of_requests_that_are_gone),
+        cmocka_unit_test(test_memory_of_replies_is_limited),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
