@@ -17,12 +17,15 @@
 #define LOG_MODULE "datadir"
 #include "base/log.h"
 
-/* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 complete,
+/* identity: u32 format, u32 node id, 16 bytes uuid, u8 has cluster id, 16 bytes cluster id, u32 roles, u8 parts,
  * u8 configured, u8 rejoin, u8 dropping, u32 member count, u32 member ids; in the envelope of small_file_write, which
- * has the checksum. */
+ * has the checksum. Parts is a sum of PART_*; programs that know of no PART_DURABILITY take anything but 0 for
+ * PART_ALL. */
 #define IDENTITY_FORMAT 2u
 #define IDENTITY_BYTES_MAX 256u
 #define IDENTITY_NAME "identity"
+#define PART_ALL 1u        /* complete */
+#define PART_DURABILITY 2u /* a durability log, too; made when the others were */
 #define REMOVE_FILES_OPEN 16
 
 struct identity {
@@ -31,7 +34,8 @@ struct identity {
     bool has_cluster_id, complete;
     bool configured; /* the log has the members: those of the first start don't count any more */
     enum datadir_rejoin rejoin;
-    bool dropping; /* the metastore's parts are being removed */
+    bool dropping;   /* the metastore's parts are being removed */
+    bool durability; /* there is a durability log */
     uint32_t members[LIMIT_NODES];
     unsigned member_count;
 };
@@ -54,7 +58,9 @@ static enum err identity_decode(struct slice s, struct identity *ret)
     i.has_cluster_id = cursor_u8(&c) != 0;
     struct slice cluster = cursor_take(&c, 16);
     i.roles = cursor_u32(&c);
-    i.complete = cursor_u8(&c) != 0;
+    uint8_t parts = cursor_u8(&c);
+    i.complete = parts & PART_ALL;
+    i.durability = parts & PART_DURABILITY;
     i.configured = cursor_u8(&c) != 0;
     i.rejoin = (enum datadir_rejoin)cursor_u8(&c);
     i.dropping = cursor_u8(&c) != 0;
@@ -80,7 +86,7 @@ static enum err identity_write(struct datadir *d, const struct identity *i, stru
     bytes_u8(&b, i->has_cluster_id);
     bytes_append(&b, SLICE(i->cluster_id, 16));
     bytes_u32(&b, i->roles);
-    bytes_u8(&b, i->complete);
+    bytes_u8(&b, (uint8_t)((i->complete ? PART_ALL : 0) | (i->durability ? PART_DURABILITY : 0)));
     bytes_u8(&b, i->configured);
     bytes_u8(&b, i->rejoin);
     bytes_u8(&b, i->dropping);
@@ -107,6 +113,28 @@ static void members_text(const uint32_t *members, unsigned count, char *to, size
         at += (size_t)snprintf(to + at, size - at, "%s%u", i ? "," : "", members[i]);
 }
 
+/* What this node has stored and told others of must be there. */
+static enum err check_parts(const struct datadir *d, const struct datadir_options *o, struct err_text *why)
+{
+    const struct identity *i = &d->identity;
+    bool of_metastore = (i->roles & WIRE_NODE_META) && !o->rebuild;
+    const struct {
+        const char *name;
+        bool there;
+        const char *option;
+    } parts[] = {{"log", i->complete && of_metastore, ""},
+                 {"state", i->complete && of_metastore, ""},
+                 {"durability", i->durability && of_metastore, ""},
+                 {"blocks", i->complete && (i->roles & WIRE_NODE_BLOCK) && !o->rebuild_blocks, "-blocks"}};
+    for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
+        if (parts[p].there && faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
+            return err_explain(why, ERR_CORRUPT,
+                               "%.120s/%s is missing: what this node had stored there is lost; "
+                               "surfd --rebuild%s takes it anew from the others",
+                               d->path, parts[p].name, parts[p].option);
+    return ERR_OK;
+}
+
 static enum err identity_check(const struct datadir *d, const struct datadir_options *o, struct err_text *why)
 {
     const struct identity *i = &d->identity;
@@ -126,20 +154,7 @@ static enum err identity_check(const struct datadir *d, const struct datadir_opt
                            "data directory %.120s belongs to a metastore of nodes %s, peers says %s", d->path, stored,
                            given);
     }
-    if (!i->complete)
-        return ERR_OK;
-    const struct {
-        unsigned role;
-        const char *name;
-    } parts[] = {{WIRE_NODE_META, "log"}, {WIRE_NODE_META, "state"}, {WIRE_NODE_BLOCK, "blocks"}};
-    for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-        if ((i->roles & parts[p].role) && !(parts[p].role == WIRE_NODE_META ? o->rebuild : o->rebuild_blocks) &&
-            faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
-            return err_explain(why, ERR_CORRUPT,
-                               "%.120s/%s is missing: what this node had stored there is lost; "
-                               "surfd --rebuild%s takes it anew from the others",
-                               d->path, parts[p].name, parts[p].role == WIRE_NODE_META ? "" : "-blocks");
-    return ERR_OK;
+    return check_parts(d, o, why);
 }
 
 /* A directory with other things in it is somebody else's. */
@@ -224,7 +239,7 @@ static enum err drop_metastore(struct datadir *d, struct err_text *why)
     TRY(e);
     struct identity changed = d->identity;
     random_bytes(changed.uuid, sizeof changed.uuid);
-    changed.dropping = changed.complete = false;
+    changed.dropping = changed.complete = changed.durability = false;
     changed.configured = true;
     /* One that is rebuilt again before it was in its place may be a learner to the others by now, or nobody. */
     bool was_voter = changed.rejoin == DATADIR_REJOIN_VOTER || changed.rejoin == DATADIR_REJOIN_ASK_VOTER;
@@ -349,6 +364,15 @@ enum err datadir_complete(struct datadir *d, struct err_text *why)
 {
     struct identity changed = d->identity;
     changed.complete = true;
+    return identity_write(d, &changed, why);
+}
+
+enum err datadir_has_durability(struct datadir *d, struct err_text *why)
+{
+    struct identity changed = d->identity;
+    if (changed.durability)
+        return ERR_OK;
+    changed.durability = true;
     return identity_write(d, &changed, why);
 }
 

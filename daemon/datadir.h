@@ -3,6 +3,7 @@
  *   DIR/identity   node id, a random id of this incarnation, cluster id once known, roles, the metastore's members
  *   DIR/log/       the raft log (metastore role)
  *   DIR/state, DIR/meta-N/, ...  the replicated state (metastore role; snapshot/state_dir.h)
+ *   DIR/durability/  puts that are durable ahead of their order (metastore role, with or once with --durability-log)
  *   DIR/diverged   why this member's state is not to be used any more (metastore role)
  *   DIR/blocks/    blocks (block role)
  *   DIR/blocks.damaged/  those that were put aside to be filled anew
@@ -57,6 +58,8 @@ const uint8_t *datadir_uuid(const struct datadir *d); /* 16 random bytes, made w
 bool datadir_is_complete(const struct datadir *d);
 /* All parts exist: from now on a missing one is a loss. */
 enum err datadir_complete(struct datadir *d, struct err_text *why) MUST_USE;
+/* There is a durability log, of which nothing has been told yet: likewise, until datadir_rebuild. */
+enum err datadir_has_durability(struct datadir *d, struct err_text *why) MUST_USE;
 const uint8_t *datadir_cluster_id(const struct datadir *d); /* 16 bytes; NULL: not known yet */
 /* Durable when it returns. ERR_WRONG_CLUSTER when another one is stored. */
 enum err datadir_set_cluster_id(struct datadir *d, const uint8_t id[16], struct err_text *why) MUST_USE;

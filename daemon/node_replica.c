@@ -303,6 +303,8 @@ enum err node_replica_open(struct node *n, struct err_text *why)
                               .fault = node_fault};
     replica_options_of(n, &options);
     TRY(replica_open(&options, &env, &n->replica, why));
+    if (options.durability != REPLICA_DURABILITY_NONE)
+        TRY(datadir_has_durability(n->dir, why));
     compare_peers(n);
     struct raftlog_bounds bounds;
     raftlog_bounds(replica_log(n->replica), &bounds);

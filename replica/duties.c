@@ -284,10 +284,10 @@ int64_t duties_deadline_ns(const struct replica *r)
                MIN(r->reap_at_ns, MIN(r->second_at_ns, r->soon_at_ns)));
 }
 
-static void ask_of_orphan(void *context, uint64_t session, uint64_t ino)
+static bool ask_of_orphan(void *context, uint64_t session, uint64_t ino)
 {
     struct replica *r = context;
-    leases_orphaned(r->leases, session, ino);
+    return leases_orphaned(r->leases, session, ino);
 }
 
 void duties_open(struct replica *r)

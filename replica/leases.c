@@ -17,6 +17,7 @@ struct attachment {
     int64_t unanswered_ns; /* since when a notice waits for its acknowledgement; 0: none does */
     bool keeps;            /* what it is granted; else it is granted nothing */
     bool closing;          /* not renewed any more */
+    bool wants_room;       /* it has not been told of all orphans */
     size_t grants;
     /* Notices acknowledged + 1 to acknowledged + count. */
     uint64_t acknowledged;
@@ -306,8 +307,28 @@ static void sweep(struct leases *l)
     l->stale = 0;
 }
 
+/* Whether what nobody waits for may be added to what the client has to read. */
+static bool has_room(const struct attachment *a)
+{
+    return !a->closing && a->count < LEASE_WAITING_MAX;
+}
+
+/* It believes what it does until its term is over, and then nothing: so there is nothing that it has to be told. */
+static void close_attachment(struct leases *l, struct attachment *a)
+{
+    if (a->closing)
+        return;
+    log_info("session %llu does not fetch its notices: its lease is not renewed", (unsigned long long)a->session);
+    a->closing = true;
+    l->options.noticed(l->options.context, a->session); /* that is an answer, too */
+}
+
 static void notice(struct leases *l, struct attachment *a, enum meta_notice_kind kind, uint64_t ino)
 {
+    if (kind != META_NOTICE_CHANGED && !has_room(a)) {
+        close_attachment(l, a);
+        return;
+    }
     if (a->count == a->capacity) {
         a->capacity = a->capacity ? a->capacity * 2 : 16;
         a->notices = mem_realloc(a->notices, a->capacity * sizeof *a->notices);
@@ -398,11 +419,17 @@ void leases_rewritten(struct leases *l, uint64_t session, uint64_t ino)
     }
 }
 
-void leases_orphaned(struct leases *l, uint64_t session, uint64_t ino)
+bool leases_orphaned(struct leases *l, uint64_t session, uint64_t ino)
 {
     struct attachment *a = of_session(l, session);
-    if (a)
-        notice(l, a, META_NOTICE_ORPHANED, ino);
+    if (!a)
+        return false;
+    if (!has_room(a)) {
+        a->wants_room = true;
+        return false;
+    }
+    notice(l, a, META_NOTICE_ORPHANED, ino);
+    return true;
 }
 
 bool leases_must_wait(struct leases *l, const uint64_t *inos, size_t count, uint64_t index, int64_t now_ns,
@@ -455,6 +482,11 @@ void leases_acknowledge(struct leases *l, uint64_t session, uint64_t attachment,
         return;
     heed_first(l, a, (size_t)(seq - a->acknowledged));
     a->unanswered_ns = a->count > 0 ? now_ns : 0;
+    /* Half of it: who asks then goes through all orphans. */
+    if (a->wants_room && !a->closing && a->count <= LEASE_WAITING_MAX / 2) {
+        a->wants_room = false;
+        l->options.room(l->options.context, session);
+    }
 }
 
 /* ---- time ---- */

@@ -13,6 +13,11 @@
  * granted an inode meanwhile. (Coherence after the change is in the log, not before it is proposed: which inodes a
  * command writes is then known and not guessed.)
  *
+ * What waits for a client that fetches nothing is bounded. A change is always noticed, since it takes the grant with
+ * it: there are no more of these than grants. Beyond LEASE_WAITING_MAX all else ends the attachment, which is not
+ * renewed then: within a term the client has dropped everything, and begins anew; but for orphans, which are told when
+ * there is room again, since a tree that is removed has any number of them.
+ *
  * A new leader knows no holders: it tells nobody anything before each session that keeps caches has attached anew, or
  * one term has passed since it was elected (grace). The old leader renewed only what it was asked while it was the
  * leader, so no older attachment lives longer.
@@ -27,6 +32,7 @@
 #define LEASE_ANSWER_NS INT64_C(1000000000) /* a notice not acknowledged for so long: no renewal any more */
 #define LEASE_GRANTS_MAX (4u << 20)         /* inodes of one attachment; then it has to begin anew */
 #define LEASE_NOTICES_MAX 4096u             /* in one answer */
+#define LEASE_WAITING_MAX 65536u            /* notices of one attachment that it has not acknowledged */
 
 /* Somebody who waits; ready is called once, from leases_release. */
 struct lease_waiter {
@@ -41,6 +47,8 @@ struct lease_options {
     void (*noticed)(void *context, uint64_t session);
     /* leases_release should be called, soon. */
     void (*wake)(void *context);
+    /* leases_orphaned had no room for all, and has some again. Called in leases_acknowledge, and may call it. */
+    void (*room)(void *context, uint64_t session);
 };
 
 struct leases;
@@ -70,8 +78,8 @@ void leases_changed(struct leases *l, uint64_t session, uint64_t index, uint64_t
 /* A command of `session` has named its bytes by other blocks: holders are told, and nobody waits for them. */
 void leases_rewritten(struct leases *l, uint64_t session, uint64_t ino);
 
-/* Tells the session, if it is attached, that the inode is unlinked (orphans.h). */
-void leases_orphaned(struct leases *l, uint64_t session, uint64_t ino);
+/* Tells the session that the inode is unlinked (orphans.h). False: it is not attached, or has too much to read. */
+bool leases_orphaned(struct leases *l, uint64_t session, uint64_t ino);
 
 /* Whether nobody may be told of this now: a new leader's grace time, or one of the inodes has a change of an entry up
  * to `index` that waits. Then w is ready when that may be over, and has to ask again. NULL: who asks anyway. */

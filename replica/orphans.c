@@ -7,22 +7,27 @@
 #include "base/map.h"
 #include "base/mem.h"
 
+/* A session that has not answered. Its id is that of a log entry, which is never so long. */
+struct asked {
+    uint64_t session : 63, asked : 1;
+};
+
 struct orphan {
     uint64_t ino;
     struct list_node ready; /* in orphans.ready when nobody is waited for */
     size_t count;
-    uint64_t sessions[]; /* that have not answered */
+    struct asked sessions[];
 };
 
 struct orphans {
-    void (*ask)(void *context, uint64_t session, uint64_t ino);
+    bool (*ask)(void *context, uint64_t session, uint64_t ino);
     void *context;
     struct map_u64 sessions; /* session -> anything */
     struct map_u64 map;      /* ino -> struct orphan */
     struct list ready;
 };
 
-struct orphans *orphans_new(void (*ask)(void *context, uint64_t session, uint64_t ino), void *context)
+struct orphans *orphans_new(bool (*ask)(void *context, uint64_t session, uint64_t ino), void *context)
 {
     struct orphans *o = MEM_NEW(struct orphans);
     o->ask = ask;
@@ -59,7 +64,7 @@ void orphans_session(struct orphans *o, uint64_t session)
 static void answered(struct orphans *o, struct orphan *orphan, uint64_t session)
 {
     for (size_t i = 0; i < orphan->count; i++) {
-        if (orphan->sessions[i] != session)
+        if (orphan->sessions[i].session != session)
             continue;
         orphan->sessions[i] = orphan->sessions[--orphan->count];
         if (orphan->count == 0)
@@ -78,17 +83,38 @@ void orphans_session_ended(struct orphans *o, uint64_t session)
         answered(o, value, session);
 }
 
-void orphans_session_back(struct orphans *o, uint64_t session)
+static struct asked *find(struct orphan *orphan, uint64_t session)
+{
+    for (size_t i = 0; i < orphan->count; i++)
+        if (orphan->sessions[i].session == session)
+            return &orphan->sessions[i];
+    return NULL;
+}
+
+/* again: what it was asked for may not have reached it. */
+static void ask_for_all(struct orphans *o, uint64_t session, bool again)
 {
     size_t at = 0;
     uint64_t ino;
     void *value;
+    bool room = true;
     while (map_u64_next(&o->map, &at, &ino, &value)) {
-        const struct orphan *orphan = value;
-        for (size_t i = 0; i < orphan->count; i++)
-            if (orphan->sessions[i] == session)
-                o->ask(o->context, session, ino);
+        struct asked *a = find(value, session);
+        if (!a || (a->asked && !again))
+            continue;
+        room = room && o->ask(o->context, session, ino);
+        a->asked = room;
     }
+}
+
+void orphans_session_back(struct orphans *o, uint64_t session)
+{
+    ask_for_all(o, session, true);
+}
+
+void orphans_session_room(struct orphans *o, uint64_t session)
+{
+    ask_for_all(o, session, false);
 }
 
 void orphans_add(struct orphans *o, uint64_t ino)
@@ -103,8 +129,9 @@ void orphans_add(struct orphans *o, uint64_t ino)
     uint64_t session;
     void *value;
     while (map_u64_next(&o->sessions, &at, &session, &value)) {
-        orphan->sessions[orphan->count++] = session;
-        o->ask(o->context, session, ino);
+        struct asked *a = &orphan->sessions[orphan->count++];
+        *a = (struct asked){.session = session};
+        a->asked = o->ask(o->context, session, ino);
     }
     if (orphan->count == 0)
         list_push_back(&o->ready, &orphan->ready);

@@ -14,14 +14,16 @@
 
 struct orphans;
 
-/* ask: the session is to be asked for the inode; it may be unreachable, and is then asked when it comes back. */
-struct orphans *orphans_new(void (*ask)(void *context, uint64_t session, uint64_t ino), void *context);
+/* ask: the session is to be asked for the inode. False: that can't be now, and orphans_session_back or
+ * orphans_session_room is called when it can be. */
+struct orphans *orphans_new(bool (*ask)(void *context, uint64_t session, uint64_t ino), void *context);
 void orphans_free(struct orphans *o);
 void orphans_clear(struct orphans *o); /* sessions too */
 
 void orphans_session(struct orphans *o, uint64_t session); /* one that may open files */
 void orphans_session_ended(struct orphans *o, uint64_t session);
 void orphans_session_back(struct orphans *o, uint64_t session); /* asks it for everything that it hasn't answered */
+void orphans_session_room(struct orphans *o, uint64_t session); /* asks it for what it could not be asked for */
 
 /* Again is harmless. */
 void orphans_add(struct orphans *o, uint64_t ino);

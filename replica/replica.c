@@ -285,12 +285,15 @@ static void snapshot_status(struct replica *r, struct replica_status *ret)
 {
     const struct incoming *in = &r->incoming;
     int64_t now_ns = replica_now_ns(r);
-    if (in->sink)
-        ret->receiving =
-            (struct replica_snapshot_status){.peer = in->from,
-                                             .index = snapshot_sink_manifest(in->sink)->index,
-                                             .bytes = snapshot_sink_bytes(in->sink),
-                                             .total_bytes = snapshot_manifest_bytes(snapshot_sink_manifest(in->sink))};
+    if (in->sink) {
+        uint64_t total = snapshot_manifest_bytes(snapshot_sink_manifest(in->sink));
+        /* While a worker checks it, how much is there is the worker's. */
+        ret->receiving = (struct replica_snapshot_status){
+            .peer = in->from,
+            .index = snapshot_sink_manifest(in->sink)->index,
+            .bytes = in->stage == INCOMING_CHECKING ? total : snapshot_sink_bytes(in->sink),
+            .total_bytes = total};
+    }
     for (unsigned i = 0; i < LIMIT_NODES && r->outgoing.stage == OUTGOING_READY; i++) {
         const struct peer_state *p = &r->peers[i];
         if (p->id == 0 || p->fetched_ns == INT64_MIN || now_ns - p->fetched_ns > 2 * NS_PER_S)

@@ -254,10 +254,16 @@ static void on_wake(void *context)
     r->env.wake(r->env.context);
 }
 
+static void on_room(void *context, uint64_t session)
+{
+    struct replica *r = context;
+    orphans_session_room(r->orphans, session);
+}
+
 void visible_open(struct replica *r)
 {
     struct lease_options options = {
-        .drift_ns = r->options.lease_drift_ns, .context = r, .noticed = on_noticed, .wake = on_wake};
+        .drift_ns = r->options.lease_drift_ns, .context = r, .noticed = on_noticed, .wake = on_wake, .room = on_room};
     r->leases = leases_new(&options);
 }
 

@@ -159,8 +159,7 @@ bool conn_is_stale(struct channel_conn *conn);
 
 /* channel_lookup.c */
 /* Where that is, with an address at once, and with a name when it is looked up; blocks until the deadline or cancel,
- * and leaves the look-up behind then. Without any lock. UNREACHABLE with why, TIMEOUT, CANCELLED. */
-#define CHANNEL_LOOKUPS 16u /* under way at a time */
+ * and leaves the look-up (lookup.h) behind then. Without any lock. UNREACHABLE with why, TIMEOUT, CANCELLED. */
 enum err channel_lookup(const struct rpc_address *a, int64_t deadline_ns, struct channel_waiter *w,
                         struct sockaddr_storage *ret, socklen_t *ret_size, struct err_text *why) MUST_USE;
 

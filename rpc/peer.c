@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "rpc/lookup.h"
 #include "rpc/stream.h"
 
 #define LOG_MODULE "rpc"
@@ -31,9 +32,11 @@ struct peer_link {
     struct rpc_peer *peer; /* NULL once it was given up */
 };
 
+/* Waits for a name; outlives the peer until its handle is closed. */
 struct peer_lookup {
-    uv_getaddrinfo_t request;
-    struct rpc_peer *peer; /* NULL once it was given up */
+    struct rpc_lookup_turn turn;
+    uv_async_t ended;
+    struct rpc_peer *peer;
 };
 
 struct peer_call {
@@ -184,6 +187,22 @@ static void call_send(struct rpc_peer *p, struct peer_call *call, struct slice m
     rpc_stream_send(&p->link->stream, header, message, payload);
 }
 
+static void on_lookup_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+/* ERR_TIMEOUT: it is left to itself. */
+static enum err peer_lookup_end(struct rpc_peer *p, struct sockaddr_storage *ret, socklen_t *ret_size,
+                                struct err_text *why)
+{
+    struct peer_lookup *lookup = p->lookup;
+    p->lookup = NULL;
+    enum err e = rpc_lookup_leave(&lookup->turn, ret, ret_size, why); /* from now on nobody touches the handle */
+    uv_close((uv_handle_t *)&lookup->ended, on_lookup_closed);
+    return e;
+}
+
 /* Gives up what there is of a connection, without a word to anybody. */
 static void peer_unlink(struct rpc_peer *p)
 {
@@ -193,9 +212,10 @@ static void peer_unlink(struct rpc_peer *p)
         p->link = NULL;
     }
     if (p->lookup) {
-        p->lookup->peer = NULL;
-        uv_cancel((uv_req_t *)&p->lookup->request); /* its callback comes in any case */
-        p->lookup = NULL;
+        struct sockaddr_storage unused;
+        socklen_t unused_size;
+        struct err_text why;
+        (void)!peer_lookup_end(p, &unused, &unused_size, &why);
     }
     if (!p->freed)
         uv_timer_stop(&p->timer);
@@ -306,7 +326,8 @@ static void on_link_closed(struct rpc_stream *s)
     free(link_of(s));
 }
 
-static const struct rpc_stream_callbacks link_callbacks = {on_frame, on_end, NULL, on_link_closed};
+static const struct rpc_stream_callbacks link_callbacks = {
+    .on_frame = on_frame, .on_end = on_end, .on_closed = on_link_closed};
 
 /* Connecting to a port of this machine that nobody listens on can connect the socket to itself. */
 static bool is_connected_to_itself(const uv_tcp_t *tcp)
@@ -348,39 +369,47 @@ static void peer_connect_to(struct rpc_peer *p, const struct sockaddr *to)
         peer_failed(p, ERR_UNREACHABLE, uv_strerror(status));
 }
 
-static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
+static void on_looked_up(uv_async_t *handle)
 {
-    struct peer_lookup *lookup = request->data;
+    struct peer_lookup *lookup = handle->data;
     struct rpc_peer *p = lookup->peer;
-    free(lookup);
-    if (p) {
-        p->lookup = NULL;
-        if (status == 0)
-            peer_connect_to(p, found->ai_addr);
-        else
-            peer_failed(p, ERR_UNREACHABLE, uv_strerror(status));
-    }
-    if (found)
-        uv_freeaddrinfo(found);
+    struct sockaddr_storage to;
+    socklen_t size;
+    struct err_text why;
+    if (!rpc_lookup_has_ended(&lookup->turn))
+        return;
+    enum err e = peer_lookup_end(p, &to, &size, &why);
+    if (e == ERR_OK)
+        peer_connect_to(p, (const struct sockaddr *)&to);
+    else
+        peer_failed(p, ERR_UNREACHABLE, why.text);
+}
+
+/* On the look-up's thread, which may go on for long when this program has ended its loop: that is why it isn't libuv's,
+ * which can't be left behind. */
+static void on_lookup_ended(struct rpc_lookup_turn *turn)
+{
+    CHECK(uv_async_send(&container_of(turn, struct peer_lookup, turn)->ended) == 0);
 }
 
 static void peer_look_up(struct rpc_peer *p)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    char port[8];
-    snprintf(port, sizeof port, "%u", p->address.port);
-    if (strcmp(p->address.host, "localhost") == 0)
-        hints.ai_family = AF_INET; /* as rpc_address_resolve */
+    struct err_text why;
+    struct peer_lookup *lookup = MEM_NEW(struct peer_lookup);
+    lookup->peer = p;
+    lookup->turn.ended = on_lookup_ended;
+    CHECK(uv_async_init(p->loop, &lookup->ended, on_looked_up) == 0);
+    lookup->ended.data = lookup;
     p->state = PEER_RESOLVING;
-    p->lookup = MEM_NEW(struct peer_lookup);
-    p->lookup->peer = p;
-    p->lookup->request.data = p->lookup;
-    int status = uv_getaddrinfo(p->loop, &p->lookup->request, on_looked_up, p->address.host, port, &hints);
-    if (status < 0) {
-        free(p->lookup);
-        p->lookup = NULL;
-        peer_failed(p, ERR_UNREACHABLE, uv_strerror(status));
+    enum err e = rpc_lookup_join(&p->address, &lookup->turn, &why);
+    if (e != ERR_OK) {
+        uv_close((uv_handle_t *)&lookup->ended, on_lookup_closed);
+        peer_failed(p, e, why.text);
+        return;
     }
+    p->lookup = lookup;
+    if (rpc_lookup_has_ended(&lookup->turn))
+        on_lookup_ended(&lookup->turn);
 }
 
 static void peer_connect(struct rpc_peer *p)

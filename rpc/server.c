@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "rpc/budget.h"
 #include "rpc/stream.h"
 
 #define LOG_MODULE "rpc"
@@ -42,9 +43,13 @@ struct rpc_server {
     struct rpc_pump_factory pumps;
     struct bytes hello;
     struct rpc_server_callbacks callbacks;
+    struct rpc_budget *budget;
+    size_t backlog, backlog_most;         /* unsent replies of ordinary connections, as counted last */
     struct list conns[CONN_KINDS], dirty; /* each with the oldest first */
+    struct list waiting;                  /* paused since the budget is short */
     unsigned counts[CONN_KINDS], most[CONN_CLOSING];
-    struct log_pace refused, ended; /* lines about who was one too many, and who was closed for a reason of its own */
+    /* Lines about who was one too many, who was closed for a reason of its own, and that the budget is short. */
+    struct log_pace refused, ended, shortage;
     void (*done)(void *context);
     void *done_context;
 };
@@ -52,10 +57,11 @@ struct rpc_server {
 struct rpc_conn {
     struct rpc_stream stream;
     struct rpc_server *server;
-    struct list_node node, dirty_node;
+    struct list_node node, dirty_node, waiting_node;
     struct list requests; /* that were handed on and are not answered; ONEWAY too */
     unsigned request_count;
     size_t request_bytes;
+    size_t backlog;      /* as it is counted in the server's */
     enum conn_kind kind; /* the list that it is in */
     bool greeted;        /* its HELLO was accepted */
     uint64_t tag;
@@ -69,7 +75,8 @@ struct server_request {
     struct list_node node;
     struct bytes owned;
     size_t bytes;
-    int64_t begun_ns; /* only when somebody wants to know how long it takes */
+    struct rpc_budget *budget; /* that they are taken from; NULL: none */
+    int64_t begun_ns;          /* only when somebody wants to know how long it takes */
     uint8_t body[];
 };
 
@@ -85,8 +92,45 @@ static struct server_request *server_request_of(struct rpc_request *r)
 
 static bool conn_is_over_limit(const struct rpc_conn *c)
 {
+    bool share = c->kind == CONN_ORDINARY && rpc_server_backlog_full(c->server);
     return c->request_count >= LIMIT_REQUESTS_PER_CONNECTION || c->request_bytes >= RPC_SERVER_REQUEST_BYTES ||
-           rpc_stream_backlog(&c->stream) >= RPC_SERVER_BACKLOG_BYTES;
+           rpc_stream_backlog(&c->stream) >= (share ? RPC_SERVER_SMALL_BYTES : RPC_SERVER_BACKLOG_BYTES);
+}
+
+static void conn_count_backlog(struct rpc_conn *c)
+{
+    size_t now = c->kind == CONN_ORDINARY ? rpc_stream_backlog(&c->stream) : 0;
+    c->server->backlog += now - c->backlog;
+    c->backlog = now;
+}
+
+/* frame_size: of the frame that is being read; 0: none is. */
+static bool conn_must_wait(const struct rpc_conn *c, size_t frame_size)
+{
+    return c->kind == CONN_ORDINARY && c->server->budget->is_short &&
+           (c->request_bytes >= RPC_SERVER_SMALL_BYTES || frame_size >= RPC_SERVER_SMALL_BYTES);
+}
+
+static void conn_wait(struct rpc_conn *c)
+{
+    struct rpc_server *s = c->server;
+    rpc_stream_pause(&c->stream);
+    if (!list_linked(&c->waiting_node) && !c->stream.closing)
+        list_push_back(&s->waiting, &c->waiting_node);
+    if (log_pace_allows(&s->shortage, clock_boot_ns()))
+        log_warn("requests of clients take %zu MiB: large ones are not read for a moment", s->budget->bytes / MIB);
+}
+
+static void conn_resume(struct rpc_conn *c)
+{
+    if (!c->stream.paused || conn_is_over_limit(c))
+        return;
+    if (conn_must_wait(c, c->stream.parser.frame_size)) {
+        conn_wait(c);
+        return;
+    }
+    list_remove(&c->waiting_node);
+    rpc_stream_resume(&c->stream);
 }
 
 static void conn_mark_dirty(struct rpc_conn *c)
@@ -101,9 +145,12 @@ static void server_flush(struct rpc_server *s)
     while ((node = list_pop_front(&s->dirty))) {
         struct rpc_conn *c = container_of(node, struct rpc_conn, dirty_node);
         rpc_stream_flush(&c->stream);
-        if (c->stream.paused && !conn_is_over_limit(c))
-            rpc_stream_resume(&c->stream);
+        conn_count_backlog(c);
+        conn_resume(c);
     }
+    /* Who takes all that has become free makes the rest wait on. */
+    while (!s->budget->is_short && (node = list_pop_front(&s->waiting)))
+        conn_resume(container_of(node, struct rpc_conn, waiting_node));
 }
 
 static void on_prepare(uv_prepare_t *handle)
@@ -131,6 +178,7 @@ static void conn_close(struct rpc_conn *c)
     if (c->stream.closing)
         return;
     conn_become(c, CONN_CLOSING);
+    conn_count_backlog(c);
     struct list_node *node;
     while ((node = list_pop_front(&c->requests))) {
         struct rpc_request *r = &container_of(node, struct server_request, node)->request;
@@ -138,6 +186,7 @@ static void conn_close(struct rpc_conn *c)
         r->gone = true;
     }
     list_remove(&c->dirty_node);
+    list_remove(&c->waiting_node);
     rpc_stream_close(&c->stream);
 }
 
@@ -156,7 +205,8 @@ static void conn_hand_on(struct rpc_conn *c, const struct frame *frame)
                     .payload = frame->payload,
                     .conn_tag = c->tag},
         .owned = owned,
-        .bytes = frame->message.size + frame->payload.size,
+        .bytes = sizeof *r + frame->message.size + frame->payload.size,
+        .budget = c->kind == CONN_ORDINARY ? c->server->budget : NULL,
     };
     if (!taken) {
         if (body > 0)
@@ -169,8 +219,12 @@ static void conn_hand_on(struct rpc_conn *c, const struct frame *frame)
     list_push_back(&c->requests, &r->node);
     c->request_count++;
     c->request_bytes += r->bytes;
+    if (r->budget)
+        rpc_budget_take(r->budget, r->bytes);
     if (conn_is_over_limit(c))
         rpc_stream_pause(&c->stream);
+    else if (conn_must_wait(c, 0))
+        conn_wait(c);
     c->server->callbacks.on_request(c->server->callbacks.context, &r->request);
 }
 
@@ -235,6 +289,13 @@ static void on_drained(struct rpc_stream *s)
     conn_mark_dirty(conn_of(s));
 }
 
+static void on_begun(struct rpc_stream *s, size_t frame_size)
+{
+    struct rpc_conn *c = conn_of(s);
+    if (conn_must_wait(c, frame_size))
+        conn_wait(c);
+}
+
 static void server_handle_closed(struct rpc_server *s)
 {
     for (unsigned kind = 0; kind < CONN_KINDS; kind++)
@@ -245,6 +306,7 @@ static void server_handle_closed(struct rpc_server *s)
     void (*done)(void *context) = s->done;
     void *context = s->done_context;
     bytes_free(&s->hello);
+    rpc_budget_leave(s->budget);
     free(s);
     if (done)
         done(context);
@@ -262,7 +324,11 @@ static void on_conn_closed(struct rpc_stream *stream)
     server_handle_closed(s);
 }
 
-static const struct rpc_stream_callbacks conn_callbacks = {on_frame, on_end, on_drained, on_conn_closed};
+static const struct rpc_stream_callbacks conn_callbacks = {.on_frame = on_frame,
+                                                           .on_end = on_end,
+                                                           .on_drained = on_drained,
+                                                           .on_begun = on_begun,
+                                                           .on_closed = on_conn_closed};
 
 static void describe_peer(const uv_tcp_t *tcp, char *text, size_t size)
 {
@@ -313,6 +379,7 @@ static void on_connection(uv_stream_t *listener, int status)
     c->opened_ns = clock_boot_ns();
     list_init(&c->requests);
     list_node_init(&c->dirty_node);
+    list_node_init(&c->waiting_node);
     c->kind = CONN_NEW;
     list_push_back(&s->conns[CONN_NEW], &c->node);
     s->counts[CONN_NEW]++;
@@ -390,6 +457,7 @@ static void on_sweep(uv_timer_t *timer)
     for (unsigned kind = 0; kind < CONN_CLOSING; kind++)
         list_for_each_safe (node, &s->conns[kind])
             sweep_conn(container_of(node, struct rpc_conn, node), now);
+    (void)log_pace_left_out(&s->shortage, now);
     tell_left_out(&s->refused, now, "refused or closed, since there was too much");
     tell_left_out(&s->ended, now, "closed, since they broke the protocol or said nothing");
 }
@@ -419,6 +487,9 @@ static struct rpc_server *server_new(uv_loop_t *loop, struct slice hello, const 
     for (unsigned kind = 0; kind < CONN_KINDS; kind++)
         list_init(&s->conns[kind]);
     list_init(&s->dirty);
+    list_init(&s->waiting);
+    s->budget = rpc_budget_new(RPC_SERVER_ALL_REQUESTS_BYTES);
+    s->backlog_most = RPC_SERVER_ALL_BACKLOG_BYTES;
     rpc_server_set_connections(s, LIMIT_CONNECTIONS);
     s->incomplete_most = RPC_SERVER_INCOMPLETE_BYTES;
     rpc_server_set_hello(s, hello);
@@ -499,6 +570,21 @@ void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes)
     s->incomplete_most = bytes;
 }
 
+void rpc_server_set_requests(struct rpc_server *s, size_t bytes)
+{
+    rpc_budget_set(s->budget, bytes);
+}
+
+void rpc_server_set_backlog(struct rpc_server *s, size_t bytes)
+{
+    s->backlog_most = bytes;
+}
+
+bool rpc_server_backlog_full(const struct rpc_server *s)
+{
+    return s->backlog >= s->backlog_most;
+}
+
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns)
 {
     s->hello_timeout_ns = hello_ns;
@@ -518,9 +604,22 @@ static void request_free(struct server_request *r)
         if (!c->stream.corked || c->stream.paused)
             conn_mark_dirty(c);
     }
+    if (r->budget)
+        rpc_budget_give(r->budget, r->bytes);
     arena_free(&r->request.arena);
     bytes_free(&r->owned);
     free(r);
+}
+
+/* A short one in answer to what is being read goes out with that, and needs no count. */
+static void conn_queue_reply(struct rpc_conn *c, struct frame_header header, struct slice message,
+                             struct bytes *payload)
+{
+    rpc_stream_queue(&c->stream, header, message, payload);
+    if (rpc_stream_backlog(&c->stream) < RPC_SERVER_SMALL_BYTES)
+        return;
+    conn_count_backlog(c);
+    conn_mark_dirty(c);
 }
 
 void rpc_reply(struct rpc_request *request, enum err status, struct slice message, struct bytes *payload)
@@ -535,7 +634,7 @@ void rpc_reply(struct rpc_request *request, enum err status, struct slice messag
                             clock_boot_ns() - server_request_of(request)->begun_ns);
     }
     if (request->conn)
-        rpc_stream_queue(&request->conn->stream, header, message, payload);
+        conn_queue_reply(request->conn, header, message, payload);
     else if (payload)
         bytes_free(payload);
     request_free(server_request_of(request));

@@ -4,9 +4,14 @@
  * A connection starts with HELLO each way: `hello` is what we send; `on_hello` judges what the other side sent (an
  * error closes the connection with a logged reason). A malformed frame closes that connection, logs one line with the
  * peer's address and the reason, and touches nothing else. Over LIMIT_REQUESTS_PER_CONNECTION requests under way, or
- * over a write backlog, reading from that connection pauses. A connection that has not sent its whole HELLO after 10 s,
- * or that has stood in the middle of a frame for 30 s, is closed; where incomplete frames take too much memory in all,
- * those that have been incomplete for longest, and for a second at least, go at once.
+ * over a write backlog, reading from that connection pauses. Where the requests of all ordinary connections take too
+ * much, those that have more than RPC_SERVER_SMALL_BYTES under way, or are sending such a frame, are not read from
+ * until a quarter has been answered; small requests go on, so that sessions and leases live, and so do those of
+ * important connections, on which what is under way may depend. Where the unsent replies of ordinary connections take
+ * too much, each of these is read from only while it has less than RPC_SERVER_SMALL_BYTES of them. A connection that
+ * has not sent its whole HELLO after 10 s, or that has stood in the middle of a frame for 30 s, is closed; where
+ * incomplete frames take too much memory in all, those that have been incomplete for longest, and for a second at
+ * least, go at once.
  *
  * The number of connections is bounded, and so that nobody who opens them keeps the important ones out, each eighth
  * part of the bound is kept for those that have not sent a HELLO yet, of which the oldest gives way to a new one, and
@@ -25,8 +30,11 @@
 #include "rpc/address.h"
 #include "rpc/pump.h"
 
-#define RPC_SERVER_BACKLOG_BYTES (16u * MIB) /* unsent replies of a connection; over it, reading pauses */
-#define RPC_SERVER_REQUEST_BYTES (64u * MIB) /* requests under way of a connection; over it, reading pauses */
+#define RPC_SERVER_BACKLOG_BYTES (16u * MIB)       /* unsent replies of a connection; over it, reading pauses */
+#define RPC_SERVER_REQUEST_BYTES (64u * MIB)       /* requests under way of a connection; over it, reading pauses */
+#define RPC_SERVER_ALL_REQUESTS_BYTES (512u * MIB) /* of all ordinary connections, also of those that are gone */
+#define RPC_SERVER_ALL_BACKLOG_BYTES (1024u * MIB) /* of all ordinary connections */
+#define RPC_SERVER_SMALL_BYTES (64u * KIB)
 #define RPC_SERVER_HELLO_TIMEOUT_S 10
 #define RPC_SERVER_FRAME_TIMEOUT_S 30
 #define RPC_SERVER_CONNECTIONS_MIN 16u
@@ -76,6 +84,10 @@ void rpc_server_set_pumps(struct rpc_server *s,
 /* How many connections there may be, in place of LIMIT_CONNECTIONS; RPC_SERVER_CONNECTIONS_MIN at least. */
 void rpc_server_set_connections(struct rpc_server *s, unsigned most);
 void rpc_server_set_incomplete(struct rpc_server *s, size_t bytes); /* in place of RPC_SERVER_INCOMPLETE_BYTES */
+void rpc_server_set_requests(struct rpc_server *s, size_t bytes);   /* in place of RPC_SERVER_ALL_REQUESTS_BYTES */
+void rpc_server_set_backlog(struct rpc_server *s, size_t bytes);    /* in place of RPC_SERVER_ALL_BACKLOG_BYTES */
+/* Unsent replies of ordinary connections are too much: who would make a large one later had better refuse. */
+bool rpc_server_backlog_full(const struct rpc_server *s);
 /* In place of RPC_SERVER_HELLO_TIMEOUT_S and RPC_SERVER_FRAME_TIMEOUT_S. */
 void rpc_server_set_timeouts(struct rpc_server *s, int64_t hello_ns, int64_t frame_ns);
 /* Exactly once per request. message is copied; *payload (NULL: none) is moved from and left empty. */

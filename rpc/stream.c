@@ -76,6 +76,8 @@ static void stream_process(struct rpc_stream *s)
             return;
         }
     }
+    if (s->callbacks->on_begun && s->parser.frame_size > 0 && !s->paused && !s->closing)
+        s->callbacks->on_begun(s, s->parser.frame_size);
     bool inside = s->parser.consumed < s->parser.buffer.size && !s->paused;
     if (!inside)
         s->frame_since_ns = 0;

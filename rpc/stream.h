@@ -26,6 +26,8 @@ struct rpc_stream_callbacks {
      * the functions below but rpc_stream_resume; the owner shall close the stream. */
     void (*on_end)(struct rpc_stream *s, enum err e, const struct err_text *why);
     void (*on_drained)(struct rpc_stream *s); /* a write that had to wait is done; NULL is allowed */
+    /* All that was read was worked off, but for the begin of a frame of this size. May pause; NULL is allowed. */
+    void (*on_begun)(struct rpc_stream *s, size_t frame_size);
     void (*on_closed)(struct rpc_stream *s);
 };
 

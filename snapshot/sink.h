@@ -1,5 +1,6 @@
 /* sink.h: a snapshot being received, piece by piece in any order of requests; goes on where it stopped after a lost
- * connection, and after a restart. Nothing outside its directory is written, whatever the sender says. One thread.
+ * connection, and after a restart. Nothing outside its directory is written, whatever the sender says. One thread
+ * at a time; while one is in snapshot_sink_finish, others may ask for the manifest and for nothing else.
  *
  *   DIR/manifest    the manifest that it is of, as it came (a small file)
  *   DIR/files/NAME  as far as they are there; a piece is written at the end of its file only

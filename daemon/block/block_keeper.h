@@ -135,10 +135,14 @@ struct keeper_scrub {
     bool worker, partial; /* partial: this pass began in the middle */
     struct sha256 after;  /* the worker's */
     struct sha256 told;   /* how far it is, for who asks */
-    bool at_end, at_start;
+    bool at_end;          /* the pass is over, and the next has not begun */
+    bool listed_all;      /* the worker's */
+    /* The worker's while there is one. */
+    bool at_start;
     struct sha256 bad[REPAIR_FRAME_MAX];
-    unsigned bad_count, unreadable_count, seen;
+    unsigned bad_count, unreadable_count;
     uint64_t read_bytes;
+
     int64_t next_pass_ns;
     struct upkeep_pace pace;
     uint64_t pass_bytes;

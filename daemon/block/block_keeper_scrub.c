@@ -48,7 +48,7 @@ static void on_step(uv_work_t *work)
     s->read_bytes = 0;
     if (keeper_list(k, &s->after, STEP_BLOCKS, ids, &count, &s->unreadable_count) != ERR_OK)
         count = 0, s->unreadable_count++;
-    s->at_end = count == 0;
+    s->listed_all = count == 0;
     verify_step(k, ids, count);
 }
 
@@ -86,6 +86,7 @@ static void on_stepped(uv_work_t *work, int cancelled)
     s->pass_bytes += s->read_bytes;
     k->told.scrubbed_bytes += s->read_bytes;
     s->told = s->after;
+    s->at_end = s->listed_all;
     for (unsigned i = 0; i < s->bad_count; i++)
         (void)suspects_add(&k->heal.suspects, &s->bad[i], true);
     if (k->closing || k->node->stopping)

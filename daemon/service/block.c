@@ -262,6 +262,11 @@ void service_block(struct node *n, struct rpc_request *request)
         service_refuse(n, request, ERR_NOSPC, NULL);
         return;
     }
+    /* What others don't read is more than enough in memory. */
+    if (request->method == METHOD_BLOCK_GET && rpc_server_backlog_full(n->server)) {
+        service_refuse(n, request, ERR_BUSY_NOW, NULL);
+        return;
+    }
     if (n->block_bytes_in_flight > 0 && n->block_bytes_in_flight + w->charged_bytes > NODE_BLOCK_BYTES_IN_FLIGHT) {
         service_refuse(n, request, ERR_BUSY_NOW, NULL);
         return;

@@ -1,6 +1,7 @@
 """Puts that are done when enough members have them in their durability logs: BEHAVIOURS S2.8 to S2.10 and S2.12."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -193,3 +194,22 @@ def test_all_killed_at_once(three):
     three.nodes[1].start()
     three.wait_caught_up()
     assert {manner for manner, _ in ended(client(three, "early", "less", 3))} == {"ordinary"}
+
+
+def test_a_log_that_is_lost_is_not_made_anew(three):
+    """Puts that were acknowledged may have been in that one alone, also for a node that takes no more of them."""
+    node = three.nodes[2]
+    node.stop()
+    shutil.rmtree(node.data / "durability")
+    command = list(map(str, node.process.command))
+    for given in (command, [argument for argument in command if argument != "--durability-log"]):
+        refused = clusters.Process("refused", given, three.dir / "refused.log", env=three.env)
+        assert refused.popen.wait(20 * clusters.PATIENCE) != 0
+        assert "durability is missing" in refused.tail() and "--rebuild takes it anew" in refused.tail()
+        assert not (node.data / "durability").exists()
+    node.start("--rebuild")
+    clusters.wait_until("it to be in its place again", lambda: "in its place again" in node.log.read_text(), 60)
+    wait_taken_early(three)
+    node.stop()
+    node.start()
+    three.wait_caught_up()

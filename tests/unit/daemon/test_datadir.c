@@ -187,6 +187,35 @@ static void test_missing_part(void **state)
     refused(&o, ERR_CORRUPT, "log is missing");
 }
 
+/* Acknowledged puts may have been in this one alone, so it is not made anew as if there had been none. */
+static void test_missing_durability_log(void **state)
+{
+    (void)state;
+    struct datadir_options o = options();
+    struct datadir *d = opened(&o);
+    make_part("log"), make_part("state"), make_part("blocks");
+    assert_int_equal(datadir_complete(d, &why), ERR_OK);
+    datadir_close(d);
+    datadir_close(opened(&o)); /* it never had one */
+    d = opened(&o);
+    make_part("durability");
+    assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
+    assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
+    datadir_close(d);
+    datadir_close(opened(&o));
+    char part[160];
+    snprintf(part, sizeof part, "%s/durability", path);
+    assert_int_equal(rmdir(part), 0);
+    refused(&o, ERR_CORRUPT, "durability is missing");
+    assert_non_null(strstr(why.text, "--rebuild "));
+    o.rebuild = true;
+    d = opened(&o);
+    assert_int_equal(datadir_rebuild(d, &why), ERR_OK);
+    datadir_close(d);
+    o.rebuild = false;
+    datadir_close(opened(&o));
+}
+
 static void rename_part(const char *from, const char *to)
 {
     char old[160], new[160];
@@ -252,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_identity, setup, teardown),
         cmocka_unit_test_setup_teardown(test_missing_part, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_missing_durability_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blocks_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_somebody_elses_directory, setup, teardown),
     };

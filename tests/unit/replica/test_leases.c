@@ -19,7 +19,7 @@ struct waiting {
 
 struct fixture {
     struct leases *leases;
-    unsigned noticed, woken;
+    unsigned noticed, woken, rooms;
     int64_t now_ns;
 };
 
@@ -36,6 +36,13 @@ static void on_wake(void *context)
     f->woken++;
 }
 
+static void on_room(void *context, uint64_t session)
+{
+    struct fixture *f = context;
+    f->rooms++;
+    (void)!leases_orphaned(f->leases, session, UINT64_MAX); /* as somebody does who has more to tell */
+}
+
 static void on_ready(struct lease_waiter *w)
 {
     container_of(w, struct waiting, waiter)->ready++;
@@ -44,8 +51,8 @@ static void on_ready(struct lease_waiter *w)
 static void open_fixture(struct fixture *f)
 {
     *f = (struct fixture){.now_ns = 1000 * MS};
-    f->leases =
-        leases_new(&(struct lease_options){.drift_ns = DRIFT, .context = f, .noticed = on_noticed, .wake = on_wake});
+    f->leases = leases_new(&(struct lease_options){
+        .drift_ns = DRIFT, .context = f, .noticed = on_noticed, .wake = on_wake, .room = on_room});
     leases_begin(f->leases, 3, f->now_ns, f->now_ns);
 }
 
@@ -292,14 +299,97 @@ static void many_notices_come_in_parts(void **state)
     leases_free(f.leases);
 }
 
+static unsigned count_waiting(struct fixture *f, uint64_t session, uint64_t acknowledged)
+{
+    struct meta_notice notices[LEASE_NOTICES_MAX];
+    uint64_t seq = acknowledged;
+    unsigned sum = 0;
+    for (unsigned count; (count = leases_take(f->leases, session, seq, notices, LEASE_NOTICES_MAX, &seq)) > 0;)
+        sum += count;
+    return sum;
+}
+
+/* It goes on renewing, which is all that it does: what others do with its file is told up to a bound. */
+static void who_fetches_nothing_is_not_told_for_ever(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct waiting w;
+    open_fixture(&f);
+    uint64_t a = leases_attach(f.leases, 1, 1, true, f.now_ns);
+    (void)grant(&f, 1, 7, true);
+    (void)grant(&f, 1, 8, false);
+    unsigned renewed = 0;
+    for (uint64_t number = 1; number <= 2 * LEASE_WAITING_MAX; number++) {
+        leases_attach(f.leases, 2, number, true, f.now_ns);
+        (void)grant(&f, 2, 7, false); /* WANTED */
+        leases_rewritten(f.leases, 2, 8);
+        renewed += leases_renew(f.leases, 1, a, f.now_ns);
+    }
+    assert_int_equal(count_waiting(&f, 1, 0), LEASE_WAITING_MAX);
+    assert_true(renewed > 0 && renewed <= LEASE_WAITING_MAX);
+    assert_false(leases_is_attached(f.leases, 1, a));
+    assert_int_equal(grant(&f, 1, 9, false).attachment, 0);
+
+    /* What it believes all the same is waited for until its term is over. */
+    leases_changed(f.leases, 2, 10, 8, f.now_ns);
+    assert_true(must_wait(&f, 8, 10, &w));
+    f.now_ns += TERM - 1;
+    leases_tick(f.leases, f.now_ns);
+    leases_release(f.leases);
+    assert_int_equal(w.ready, 0);
+    f.now_ns += 1;
+    leases_tick(f.leases, f.now_ns);
+    leases_release(f.leases);
+    assert_int_equal(w.ready, 1);
+    assert_int_equal(count_waiting(&f, 1, 0), 0);
+    leases_end(f.leases);
+    leases_free(f.leases);
+}
+
+/* Of unlinked inodes there may be any number: who is told of some of them at a time keeps its lease. */
+static void orphans_wait_for_room(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct meta_notice notice;
+    uint64_t seq;
+    open_fixture(&f);
+    assert_false(leases_orphaned(f.leases, 1, 1)); /* it is not attached */
+    uint64_t a = leases_attach(f.leases, 1, 1, false, f.now_ns);
+    for (uint64_t ino = 1; ino <= LEASE_WAITING_MAX; ino++)
+        assert_true(leases_orphaned(f.leases, 1, ino));
+    assert_false(leases_orphaned(f.leases, 1, 1));
+    assert_false(leases_orphaned(f.leases, 1, 2));
+    assert_int_equal(count_waiting(&f, 1, 0), LEASE_WAITING_MAX);
+    assert_true(leases_is_attached(f.leases, 1, a) && leases_renew(f.leases, 1, a, f.now_ns));
+
+    leases_acknowledge(f.leases, 1, a, LEASE_WAITING_MAX / 2 - 1, f.now_ns);
+    assert_int_equal(f.rooms, 0);
+    leases_acknowledge(f.leases, 1, a, LEASE_WAITING_MAX / 2, f.now_ns);
+    assert_int_equal(f.rooms, 1);
+    assert_int_equal(leases_take(f.leases, 1, LEASE_WAITING_MAX, &notice, 1, &seq), 1);
+    assert_true(notice.kind == META_NOTICE_ORPHANED && notice.ino == UINT64_MAX);
+    leases_acknowledge(f.leases, 1, a, seq, f.now_ns);
+    assert_int_equal(f.rooms, 1);
+    leases_end(f.leases);
+    leases_free(f.leases);
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(holders_are_waited_for),     cmocka_unit_test(who_is_silent_is_waited_for_one_term),
-        cmocka_unit_test(a_new_leader_waits_for_all), cmocka_unit_test(attaching_anew_drops_what_was_held),
-        cmocka_unit_test(writers_hear_of_readers),    cmocka_unit_test(a_leader_that_never_was),
-        cmocka_unit_test(many_notices_come_in_parts), cmocka_unit_test(a_rewrite_is_told_and_not_waited_for),
+        cmocka_unit_test(holders_are_waited_for),
+        cmocka_unit_test(who_is_silent_is_waited_for_one_term),
+        cmocka_unit_test(a_new_leader_waits_for_all),
+        cmocka_unit_test(attaching_anew_drops_what_was_held),
+        cmocka_unit_test(writers_hear_of_readers),
+        cmocka_unit_test(a_leader_that_never_was),
+        cmocka_unit_test(many_notices_come_in_parts),
+        cmocka_unit_test(a_rewrite_is_told_and_not_waited_for),
+        cmocka_unit_test(who_fetches_nothing_is_not_told_for_ever),
+        cmocka_unit_test(orphans_wait_for_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

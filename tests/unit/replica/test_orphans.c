@@ -14,12 +14,18 @@
 struct asked {
     unsigned count;
     uint64_t session, ino; /* of the last */
+    unsigned refused;      /* so many of the next can't be asked for */
 };
 
-static void on_ask(void *context, uint64_t session, uint64_t ino)
+static bool on_ask(void *context, uint64_t session, uint64_t ino)
 {
     struct asked *a = context;
-    *a = (struct asked){a->count + 1, session, ino};
+    if (a->refused > 0) {
+        a->refused--;
+        return false;
+    }
+    *a = (struct asked){a->count + 1, session, ino, 0};
+    return true;
 }
 
 static uint64_t take(struct orphans *o)
@@ -89,6 +95,37 @@ static void who_comes_back_is_asked_again_and_who_ends_is_not_waited_for(void **
     orphans_free(o);
 }
 
+static void who_had_no_room_is_asked_for_the_rest(void **state)
+{
+    (void)state;
+    struct asked asked = {0};
+    struct orphans *o = orphans_new(on_ask, &asked);
+    orphans_session(o, 1);
+    orphans_add(o, 7);
+    asked.refused = 2;
+    orphans_add(o, 8);
+    orphans_add(o, 9);
+    assert_int_equal(asked.count, 1);
+    orphans_session_room(o, 2); /* nobody waits for it */
+    assert_int_equal(asked.count, 1);
+    orphans_session_room(o, 1); /* 8 and 9 */
+    assert_int_equal(asked.count, 3);
+    orphans_session_room(o, 1);
+    assert_int_equal(asked.count, 3);
+
+    /* After the first refusal it isn't gone on, and what it has been asked for before counts no more. */
+    asked.refused = 1;
+    orphans_session_back(o, 1);
+    assert_int_equal(asked.count, 3);
+    orphans_session_room(o, 1);
+    assert_int_equal(asked.count, 6);
+    uint64_t inos[] = {7, 8, 9};
+    orphans_not_open(o, 1, inos, 3);
+    assert_true(take(o) != 0 && take(o) != 0 && take(o) != 0);
+    assert_int_equal(orphans_count(o), 0);
+    orphans_free(o);
+}
+
 /* In any order of answers, returns and ends: released exactly when nobody is waited for. */
 static void random_answers(void **state)
 {
@@ -149,6 +186,7 @@ int main(void)
         cmocka_unit_test(without_sessions_it_goes_at_once),
         cmocka_unit_test(all_are_asked_once_and_waited_for),
         cmocka_unit_test(who_comes_back_is_asked_again_and_who_ends_is_not_waited_for),
+        cmocka_unit_test(who_had_no_room_is_asked_for_the_rest),
         cmocka_unit_test(random_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,11 @@ static void on_request(void *context, struct rpc_request *r)
         rpc_server_drop_connections(f->server, (int64_t)get_u64be(r->message.data));
         rpc_reply(r, ERR_OK, SLICE(NULL, 0), NULL);
         break;
+    case FIXTURE_FULL: {
+        uint8_t full = rpc_server_backlog_full(f->server);
+        rpc_reply(r, ERR_OK, SLICE(&full, 1), NULL);
+        break;
+    }
     case FIXTURE_NOTE:
         if (r->message.size >= 8)
             atomic_store(&f->last_note, get_u64be(r->message.data));
@@ -227,6 +232,20 @@ void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes)
 {
     prepare(f, 0);
     rpc_server_set_incomplete(f->server, incomplete_bytes);
+    go(f);
+}
+
+void fixture_start_tight(struct fixture *f, size_t request_bytes)
+{
+    prepare(f, 0);
+    rpc_server_set_requests(f->server, request_bytes);
+    go(f);
+}
+
+void fixture_start_terse(struct fixture *f, size_t backlog_bytes)
+{
+    prepare(f, 0);
+    rpc_server_set_backlog(f->server, backlog_bytes);
     go(f);
 }
 

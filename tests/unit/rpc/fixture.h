@@ -20,6 +20,7 @@ enum fixture_method {
     FIXTURE_DROP,     /* drops all connections, this request's too */
     FIXTURE_DROP_OLD, /* message: u64 clock_boot_ns; drops those that were there before */
     FIXTURE_NOTE,     /* ONEWAY: counted */
+    FIXTURE_FULL,     /* message: u8, whether unsent replies are too much */
 };
 
 struct fixture {
@@ -50,6 +51,8 @@ void fixture_start_refusing(struct fixture *f); /* closes whoever says HELLO */
 void fixture_start_with_pumps(struct fixture *f, const struct rpc_pump_factory *pumps);
 void fixture_start_hasty(struct fixture *f, int64_t hello_ns, int64_t frame_ns); /* with these time-outs */
 void fixture_start_narrow(struct fixture *f, size_t incomplete_bytes); /* with so much memory for incomplete frames */
+void fixture_start_tight(struct fixture *f, size_t request_bytes);     /* with so much memory for requests */
+void fixture_start_terse(struct fixture *f, size_t backlog_bytes);     /* with so much memory for unsent replies */
 void fixture_start_small(struct fixture *f, unsigned connections);     /* with room for so many */
 void fixture_drop(struct fixture *f);                                  /* drops all connections, soon */
 void fixture_release(struct fixture *f);                               /* as FIXTURE_RELEASE, soon */

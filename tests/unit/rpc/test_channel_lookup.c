@@ -9,6 +9,8 @@
 
 #include "channel_tests.h"
 #include "rpc/channel_internal.h"
+#include "rpc/lookup.h"
+#include "rpc/peer.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -122,7 +124,7 @@ static void test_the_time_to_connect_is_said(void **state)
 static void test_lookups_are_bounded(void **state)
 {
     (void)state;
-    enum { NAMES = CHANNEL_LOOKUPS + 20 };
+    enum { NAMES = RPC_LOOKUPS + 20 };
     struct rpc_channel *c[NAMES];
     unsigned before = atomic_load(&asked);
     hang(true);
@@ -131,10 +133,10 @@ static void test_lookups_are_bounded(void **state)
         snprintf(name, sizeof name, "host%u", i);
         c[i] = channel_to_name(name);
         assert_int_equal(call(c[i], FIXTURE_ECHO, slice_str("x"), in_ms(5), NULL),
-                         i < CHANNEL_LOOKUPS ? ERR_TIMEOUT : ERR_UNREACHABLE);
+                         i < RPC_LOOKUPS ? ERR_TIMEOUT : ERR_UNREACHABLE);
     }
-    AWAIT(atomic_load(&now) == CHANNEL_LOOKUPS);
-    assert_int_equal(atomic_load(&asked) - before, CHANNEL_LOOKUPS);
+    AWAIT(atomic_load(&now) == RPC_LOOKUPS);
+    assert_int_equal(atomic_load(&asked) - before, RPC_LOOKUPS);
     /* Addresses need none. */
     struct rpc_channel *numeric = channel_to(&server.address);
     assert_int_equal(echo(numeric), ERR_OK);
@@ -146,6 +148,59 @@ static void test_lookups_are_bounded(void **state)
     }
 }
 
+#define NOT_ANSWERED ERR_NO_METHOD
+
+static void on_answer(void *context, const struct rpc_response *response)
+{
+    *(enum err *)context = response->status;
+}
+
+/* One call by a peer to a name of the server, whose loop runs until `until` is not zero any more, or the call ended. */
+static struct rpc_peer *peer_asks(uv_loop_t *loop, const char *name, enum err *status, atomic_uint *until)
+{
+    char text[64];
+    struct rpc_address a;
+    snprintf(text, sizeof text, "%s:%u", name, server.port);
+    assert_int_equal(rpc_address_parse(text, &a, NULL), ERR_OK);
+    assert_int_equal(uv_loop_init(loop), 0);
+    struct rpc_peer *p = rpc_peer_new(loop, &a, slice_str("peer"), NULL, NULL);
+    *status = NOT_ANSWERED;
+    rpc_peer_call(p, FIXTURE_ECHO, slice_str("x"), SLICE(NULL, 0), in_ms(20000), on_answer, status);
+    AWAIT((uv_run(loop, UV_RUN_NOWAIT), *status != NOT_ANSWERED || (until && atomic_load(until) > 0)));
+    return p;
+}
+
+static void peer_ends(uv_loop_t *loop, struct rpc_peer *p)
+{
+    rpc_peer_free(p);
+    AWAIT(!uv_run(loop, UV_RUN_NOWAIT));
+    assert_int_equal(uv_loop_close(loop), 0);
+}
+
+static void test_a_peer_finds_a_name(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    enum err status;
+    peer_ends(&loop, peer_asks(&loop, "peer", &status, NULL));
+    assert_int_equal(status, ERR_OK);
+}
+
+/* A node that stops does not wait for name servers, nor does what it leaves behind need its loop. */
+static void test_a_peer_leaves_its_lookup(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    enum err status;
+    hang(true);
+    peer_ends(&loop, peer_asks(&loop, "left", &status, &now));
+    assert_int_equal(status, ERR_CLOSED);
+    assert_int_equal(atomic_load(&now), 1);
+    hang(false);
+    peer_ends(&loop, peer_asks(&loop, "left", &status, NULL)); /* what has just been found counts */
+    assert_int_equal(status, ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +209,8 @@ int main(void)
         cmocka_unit_test(test_a_deadline_ends_the_call),
         cmocka_unit_test(test_the_time_to_connect_is_said),
         cmocka_unit_test(test_lookups_are_bounded),
+        cmocka_unit_test(test_a_peer_finds_a_name),
+        cmocka_unit_test(test_a_peer_leaves_its_lookup),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

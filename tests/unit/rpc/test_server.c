@@ -488,6 +488,141 @@ static void test_incomplete_frames_are_limited(void **state)
     fixture_stop(&narrow);
 }
 
+/* The socket takes it, whether the server reads or not. */
+static void send_large(struct client *c, uint64_t id, enum fixture_method method, size_t size)
+{
+    int room = (int)(2 * size);
+    assert_int_equal(setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+    uint8_t *zeros = mem_zalloc(size);
+    raw_send_frame(c->fd, FRAME_REQUEST, id, method, SLICE(NULL, 0), SLICE(zeros, size));
+    free(zeros);
+}
+
+static void expect_large(struct client *c, uint64_t id, size_t size)
+{
+    struct frame f;
+    assert_true(raw_receive(c->fd, &c->parser, &f) && f.header.type == FRAME_RESPONSE && f.header.id == id);
+    assert_int_equal(f.payload.size, size);
+}
+
+/* Of all clients together so much is taken in, and no more; what is small or important goes on meanwhile. */
+static void test_memory_of_requests_is_limited(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 12, SIZE = 100 * KIB, FIT = 4 };
+    static struct fixture tight;
+    fixture_start_tight(&tight, FIT * SIZE);
+    struct client c[CLIENTS], important, other;
+    assert_true(is_taken(&important, tight.port, FIXTURE_IMPORTANT) && is_taken(&other, tight.port, "client"));
+    for (int i = 0; i < CLIENTS; i++)
+        assert_true(is_taken(&c[i], tight.port, "client"));
+    for (int i = 0; i < FIT; i++)
+        send_large(&c[i], 2, FIXTURE_HOLD, SIZE);
+    AWAIT(atomic_load(&tight.held_count) == FIT);
+    unsigned before = atomic_load(&tight.request_count);
+    for (int i = FIT; i < CLIENTS; i++)
+        send_large(&c[i], 2, FIXTURE_HOLD, SIZE);
+    for (uint64_t id = 2; id < 50; id++) {
+        send_large(&important, id, FIXTURE_ECHO, SIZE);
+        expect_large(&important, id, SIZE);
+        client_ask(&other, id, FIXTURE_ECHO, slice_str("small"));
+        client_expect(&other, id, ERR_OK, slice_str("small"));
+    }
+    assert_int_equal(atomic_load(&tight.held_count), FIT);
+    assert_int_equal(atomic_load(&tight.request_count) - before, 2 * 48);
+
+    /* As they are answered the others come, and none is forgotten. */
+    AWAIT((fixture_release(&tight), atomic_load(&tight.request_count) - before == 2 * 48 + CLIENTS - FIT));
+    AWAIT((fixture_release(&tight), atomic_load(&tight.held_count) == 0));
+    for (int i = 0; i < CLIENTS; i++) {
+        expect_large(&c[i], 2, SIZE);
+        client_close(&c[i]);
+    }
+    client_close(&important);
+    client_close(&other);
+    fixture_stop(&tight);
+}
+
+/* Requests outlive the server, and what they have taken does. */
+static void test_memory_of_requests_that_are_gone(void **state)
+{
+    (void)state;
+    enum { SIZE = 100 * KIB };
+    static struct fixture tight;
+    fixture_start_tight(&tight, 2 * SIZE);
+    struct client first, second;
+    assert_true(is_taken(&first, tight.port, "client") && is_taken(&second, tight.port, "client"));
+    send_large(&first, 2, FIXTURE_HOLD, SIZE);
+    AWAIT(atomic_load(&tight.held_count) == 1);
+    unsigned closed = atomic_load(&tight.close_count);
+    client_close(&first);
+    AWAIT(atomic_load(&tight.close_count) == closed + 1);
+    assert_true(is_taken(&first, tight.port, "client"));
+    send_large(&first, 2, FIXTURE_HOLD, SIZE);
+    AWAIT(atomic_load(&tight.held_count) == 2);
+    send_large(&second, 2, FIXTURE_HOLD, SIZE); /* there is none left */
+    for (uint64_t id = 0; id < 20; id++) {
+        struct client other;
+        assert_true(is_taken(&other, tight.port, "client"));
+        client_close(&other);
+    }
+    assert_int_equal(atomic_load(&tight.held_count), 2);
+    fixture_stop(&tight);
+    client_close(&first);
+    client_close(&second);
+}
+
+static unsigned asked_full;
+
+static bool is_full(struct client *c)
+{
+    struct frame f;
+    asked_full++;
+    client_ask(c, 1, FIXTURE_FULL, SLICE(NULL, 0));
+    assert_true(raw_receive(c->fd, &c->parser, &f) && f.header.type == FRAME_RESPONSE && f.message.size == 1);
+    return f.message.data[0];
+}
+
+/* Answers that nobody reads: once there are many, each connection has a few of its own at most. */
+static void test_memory_of_replies_is_limited(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 6, COUNT = 40, SMALL = 48, HELD_BY_SOCKETS = 10 /* at most, of one connection */ };
+    static struct fixture terse;
+    fixture_start_terse(&terse, 2 * MIB);
+    struct client c[CLIENTS], reader;
+    uint8_t size[4];
+    put_u32be(size, MIB);
+    assert_true(is_taken(&reader, terse.port, "client"));
+    assert_false(is_full(&reader));
+    unsigned before = atomic_load(&terse.request_count);
+    asked_full = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_true(is_taken(&c[i], terse.port, "client"));
+        for (uint64_t id = 0; id < COUNT; id++)
+            client_ask(&c[i], id, FIXTURE_SOURCE, SLICE(size, 4));
+    }
+    AWAIT(is_full(&reader));
+    /* Who reads is served, and in that time the server does all that it would for the others. */
+    for (uint64_t id = 0; id < SMALL; id++) {
+        client_ask(&reader, id, FIXTURE_ECHO, slice_str("small"));
+        client_expect(&reader, id, ERR_OK, slice_str("small"));
+    }
+    assert_true(is_full(&reader));
+    unsigned served = atomic_load(&terse.request_count) - before - CLIENTS - SMALL - asked_full;
+    assert_in_range(served, 2, CLIENTS * (HELD_BY_SOCKETS + 2) + 2); /* 16 more of each without */
+    for (int i = 0; i < CLIENTS / 2; i++)
+        client_close(&c[i]);
+    for (int i = CLIENTS / 2; i < CLIENTS; i++) {
+        for (uint64_t id = 0; id < COUNT; id++)
+            expect_large(&c[i], id, MIB);
+        client_close(&c[i]);
+    }
+    AWAIT(!is_full(&reader));
+    client_close(&reader);
+    fixture_stop(&terse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,6 +642,9 @@ int main(void)
         cmocka_unit_test(test_places_for_important_connections),
         cmocka_unit_test(test_silent_connections_give_way),
         cmocka_unit_test(test_incomplete_frames_are_limited),
+        cmocka_unit_test(test_memory_of_requests_is_limited),
+        cmocka_unit_test(test_memory_of_requests_that_are_gone),
+        cmocka_unit_test(test_memory_of_replies_is_limited),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
