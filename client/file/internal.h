@@ -192,6 +192,7 @@ struct open_files {
 /* ---- table.c ---- */
 /* A user's reference; NULL when the inode isn't known here. */
 struct file_inode *inode_find(struct open_files *t, uint64_t ino);
+struct file_inode *inode_use(struct open_files *t, uint64_t ino); /* the same, made when it isn't known */
 void inode_leave(struct file_inode *i);
 bool inode_is_dirty(const struct file_inode *i);
 /* So much is dirty in this mount that it is to be committed now: before writers have to do so themselves. */
@@ -290,6 +291,8 @@ void work_prefetch(struct open_files *t, const struct sha256 *ids, unsigned coun
 /* ---- truncate.c ---- */
 /* Ends a truncation that was left, if its outcome is known by now. Without locks held. */
 void inode_settle(struct file_inode *i);
+/* Until there is none that was left: one may have happened, or not. Without locks held. */
+enum err inode_await_settled(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 
 /* ---- flush.c ---- */
 void flush_start(struct open_files *t);

@@ -208,14 +208,6 @@ static enum err read_range(struct open_file *h, struct reading *r, struct rpc_ca
     }
 }
 
-/* A truncation that may have happened, or not: what is read is as before it or as after it. Under the lock. */
-static enum err await_settled(struct file_inode *i, struct rpc_cancel *cancel)
-{
-    TRY(inode_take_turn(i, cancel));
-    inode_end_turn(i);
-    return ERR_OK;
-}
-
 enum err file_read_lent(struct open_file *h, uint64_t offset, void *to, size_t size, struct rpc_cancel *cancel,
                         struct slice *ret, struct block_buffer **ret_lent)
 {
@@ -226,11 +218,10 @@ enum err file_read_lent(struct open_file *h, uint64_t offset, void *to, size_t s
         return ERR_BADF;
     if (atomic_load(&h->refused))
         return ERR_IO;
+    TRY(inode_await_settled(i, cancel)); /* what is read is as before it or as after it */
     pthread_mutex_lock(&i->lock);
     bool stale = inode_is_stale(i), staged = i->staged;
-    enum err e = i->left.seq != 0 ? await_settled(i, cancel) : ERR_OK;
     pthread_mutex_unlock(&i->lock);
-    TRY(e);
     if (staged)
         TRY(inode_append_staged(i, false, cancel));
     if (stale)
@@ -242,7 +233,7 @@ enum err file_read_lent(struct open_file *h, uint64_t offset, void *to, size_t s
         return ERR_OK;
     struct reading r = {
         .offset = offset, .end = MIN(end, size > UINT64_MAX - offset ? UINT64_MAX : offset + size), .buffer = to};
-    e = read_range(h, &r, cancel);
+    enum err e = read_range(h, &r, cancel);
     free(r.pieces);
     TRY(e);
     *ret = SLICE(r.lent ? r.lent->data.data + r.lent_offset : to, r.end - r.offset);

@@ -197,6 +197,18 @@ struct file_inode *inode_find(struct open_files *t, uint64_t ino)
     return i;
 }
 
+struct file_inode *inode_use(struct open_files *t, uint64_t ino)
+{
+    pthread_mutex_lock(&t->lock);
+    struct file_inode *i = map_u64_get(&t->inodes, ino);
+    if (!i)
+        i = make_locked(t, ino);
+    leave_idle_locked(t, i);
+    i->users++;
+    pthread_mutex_unlock(&t->lock);
+    return i;
+}
+
 void inode_leave(struct file_inode *i)
 {
     struct open_files *t = i->files;
@@ -260,12 +272,8 @@ void file_notice(struct open_files *t, const struct meta_notice *notice)
 /* A reference for an open. From here on it counts as open. */
 static struct file_inode *enter(struct open_files *t, uint64_t ino)
 {
+    struct file_inode *i = inode_use(t, ino);
     pthread_mutex_lock(&t->lock);
-    struct file_inode *i = map_u64_get(&t->inodes, ino);
-    if (!i)
-        i = make_locked(t, ino);
-    leave_idle_locked(t, i);
-    i->users++;
     t->open_count += i->handles++ == 0;
     pthread_mutex_unlock(&t->lock);
     return i;

@@ -46,6 +46,19 @@ void inode_settle(struct file_inode *i)
         inode_pages_are_wrong(i);
 }
 
+enum err inode_await_settled(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    enum err e = ERR_OK;
+    pthread_mutex_lock(&i->lock);
+    if (i->left.seq != 0) {
+        e = inode_take_turn(i, cancel);
+        if (e == ERR_OK)
+            inode_end_turn(i);
+    }
+    pthread_mutex_unlock(&i->lock);
+    return e;
+}
+
 /* The turn, and what it is to take away. Under the lock. */
 static enum err begin(struct file_inode *i, bool to_nothing, struct rpc_cancel *cancel, struct truncation *ret)
 {
@@ -68,6 +81,7 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
         TRY(inode_commit(i, cancel));
     pthread_mutex_lock(&i->lock);
     enum err e = begin(i, setattr->setattr.size == 0, cancel, &c);
+    bool known = i->attr.ino != 0; /* else it was not open lately, and no pages are to be kept */
     uint64_t before = i->attr.version;
     pthread_mutex_unlock(&i->lock);
     TRY(e);
@@ -85,7 +99,7 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
     pthread_mutex_unlock(&i->lock);
     if (leaves)
         flush_wake(i->files);
-    if (changed)
+    if (changed && known)
         inode_own_change(i, before, 1, ret->attr.version);
     return e;
 }
@@ -93,9 +107,7 @@ static enum err truncate_open(struct file_inode *i, struct meta_command *setattr
 enum err file_truncate(struct open_files *t, struct meta_command *setattr, struct rpc_cancel *cancel,
                        struct meta_reply *ret)
 {
-    struct file_inode *i = inode_find(t, setattr->setattr.ino);
-    if (!i)
-        return meta_client_call(t->meta, setattr, cancel, ret);
+    struct file_inode *i = inode_use(t, setattr->setattr.ino); /* also of one that isn't open: it may be left */
     pthread_mutex_lock(&i->lock);
     if (i->kill_set_id || i->kill_committing) /* what was written may be dropped, that it was written stays so */
         setattr->setattr.mask |= META_KILL_SET_ID;

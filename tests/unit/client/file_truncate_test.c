@@ -9,7 +9,25 @@ struct world {
     struct mount soft;
     struct open_file *h;
     uint64_t ino;
+    unsigned commands; /* of the cluster, before the truncation */
 };
+
+/* It has no answer in time. */
+static void truncate_in_vain(struct world *w)
+{
+    struct meta_command command = {.op = META_SETATTR, .setattr = {.ino = w->ino, .mask = META_SET_SIZE}};
+    struct meta_reply reply;
+    w->commands = atomic_load(&w->f->cluster.commands);
+    atomic_store(&w->f->cluster.meta_silent, 1);
+    assert_int_equal(file_truncate(w->soft.files, &command, NULL, &reply), ERR_TIMEOUT);
+}
+
+/* Once it has happened, and what was written later has been committed. */
+static void expect_at_last(struct world *w, const char *text)
+{
+    AWAIT(atomic_load(&w->f->cluster.commands) >= w->commands + 2);
+    expect_file(&w->f->b, w->ino, (const uint8_t *)text, strlen(text));
+}
 
 /* A file with "kept" committed and "lost" written over it, and a truncation to nothing that had no answer in time. */
 static void world_start(struct world *w)
@@ -25,10 +43,7 @@ static void world_start(struct world *w)
     write_it(w->h, 0, "kept", 4);
     assert_int_equal(file_fsync(w->h, NULL), ERR_OK);
     write_it(w->h, 0, "lost", 4);
-    atomic_store(&w->f->cluster.meta_silent, 1);
-    struct meta_command command = {.op = META_SETATTR, .setattr = {.ino = w->ino, .mask = META_SET_SIZE}};
-    struct meta_reply reply;
-    assert_int_equal(file_truncate(w->soft.files, &command, NULL, &reply), ERR_TIMEOUT);
+    truncate_in_vain(w);
 }
 
 static void world_end(struct world *w)
@@ -82,9 +97,49 @@ static void what_is_written_after_it_stays(void **state)
     write_it(w.h, 0, "ab", 2);
     atomic_store(&w.f->cluster.meta_silent, 0);
     assert_int_equal(sync_patiently(&w), ERR_OK);
-    expect_file(&w.f->b, w.ino, (const uint8_t *)"ab", 2);
+    expect_at_last(&w, "ab");
     assert_int_equal(read_it(w.h, 0, got, sizeof got), 2);
     assert_memory_equal(got, "ab", 2);
+    world_end(&w);
+}
+
+/* It was not open here when it was truncated, nor before: as with a shell's `>`. */
+static void nor_does_what_is_written_to_a_file_that_was_not_open_go(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w);
+    atomic_store(&w.f->cluster.meta_silent, 0);
+    assert_int_equal(sync_patiently(&w), ERR_OK);
+    struct open_file *theirs = create_it(&w.f->b, "theirs");
+    write_it(theirs, 0, "theirs", 6);
+    assert_int_equal(file_fsync(theirs, NULL), ERR_OK);
+    file_close(w.h);
+    w.ino = open_file_ino(theirs);
+    truncate_in_vain(&w);
+    atomic_store(&w.f->cluster.meta_silent, 0);
+    w.h = open_it(&w.soft, w.ino, O_RDWR);
+    write_it(w.h, 0, "ab", 2);
+    assert_int_equal(sync_patiently(&w), ERR_OK);
+    expect_at_last(&w, "ab");
+    file_close(theirs);
+    world_end(&w);
+}
+
+static void what_is_appended_after_it_stays(void **state)
+{
+    (void)state;
+    struct world w;
+    world_start(&w);
+    assert_int_equal(file_fsync(w.h, NULL), ERR_TIMEOUT);
+    atomic_store(&w.f->cluster.meta_silent, 0);
+    struct open_file *end = open_it(&w.soft, w.ino, O_WRONLY | O_APPEND);
+    enum err e;
+    while ((e = file_write(end, 0, "ab", 2, NULL)) == ERR_TIMEOUT)
+        ;
+    assert_int_equal(e, ERR_OK);
+    expect_at_last(&w, "ab");
+    file_close(end);
     world_end(&w);
 }
 
@@ -138,6 +193,8 @@ int main(void)
         cmocka_unit_test(what_it_has_dropped_is_told_when_it_never_happens),
         cmocka_unit_test(it_may_happen_yet),
         cmocka_unit_test(what_is_written_after_it_stays),
+        cmocka_unit_test(nor_does_what_is_written_to_a_file_that_was_not_open_go),
+        cmocka_unit_test(what_is_appended_after_it_stays),
         cmocka_unit_test(a_closed_file_ends_it),
         cmocka_unit_test(all_that_is_dirty_goes_with_one_that_happens),
     };
