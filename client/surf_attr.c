@@ -26,14 +26,16 @@ static enum err lookup(struct surf *s, const struct surf_caller *c, uint64_t par
                        struct meta_attr *ret)
 {
     unsigned ahead = 0;
-    enum known_name known = s->known ? known_lookup(s->known, parent, name, ret, &ahead) : KNOWN_NOT;
+    uint64_t cookie = 0;
+    enum known_name known = s->known ? known_lookup(s->known, parent, name, ret, &ahead, &cookie) : KNOWN_NOT;
     if (known == KNOWN_ABSENT)
         return ERR_NOENT;
     if (known == KNOWN_THERE) {
         file_overlay_attr(s->files, ret);
         return ERR_OK;
     }
-    struct meta_query query = {.op = META_QUERY_LOOKUP, .ino = parent, .name = name, .max_count = ahead};
+    struct meta_query query = {
+        .op = META_QUERY_LOOKUP, .ino = parent, .name = name, .max_count = ahead, .cookie = cookie};
     return query_attr(s, c, &query, ret);
 }
 

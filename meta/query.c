@@ -28,32 +28,35 @@ static enum err bring_along(struct meta *m, const struct schema_key *from, const
         e = row_dentry_decode(value, &entry);
         if (e == ERR_OK)
             e = inode_peek(m, entry.ino, a, &child);
-        if (e == ERR_OK)
-            r->entries[r->entry_count++] =
-                (struct meta_dirent){.name = arena_slice(a, slice_sub(key, 17, key.size - 17)),
-                                     .ino = entry.ino,
-                                     .type_mode = entry.type_mode,
-                                     .attr = child.attr};
+        if (e != ERR_OK)
+            break;
+        r->ahead_cookie = schema_key_u64(key, 9);
+        r->entries[r->entry_count++] = (struct meta_dirent){.name = arena_slice(a, slice_sub(key, 17, key.size - 17)),
+                                                            .ino = entry.ino,
+                                                            .type_mode = entry.type_mode,
+                                                            .attr = child.attr};
     }
     enum err closed = store_range_close(&range);
     return e != ERR_OK ? e : closed;
 }
 
-/* The others of a directory, behind this one and around its end. They are an extra: what can't be read is left to who
- * asks for it. */
+/* The others of a directory, behind this one, or where who asks wants to go on, and around its end. They are an extra:
+ * what can't be read is left to who asks for it. */
 static void look_ahead(struct meta *m, const struct meta_query *q, const struct schema_key *own, struct arena *a,
                        struct meta_query_reply *r)
 {
     unsigned max = MIN(q->max_count, LIMIT_LOOK_AHEAD);
     if (max == 0)
         return;
-    struct schema_key first = schema_dentry_prefix(q->ino), end = schema_prefix_end(&first, first.size);
+    struct schema_key first = schema_dentry_prefix(q->ino), end = schema_prefix_end(&first, first.size), from = *own;
+    if (q->cookie != 0)
+        from = schema_dentry(q->ino, q->cookie == UINT64_MAX ? UINT64_MAX : q->cookie + 1, SLICE(NULL, 0));
     r->entries = arena_alloc(a, max * sizeof *r->entries);
-    enum err e = bring_along(m, own, &end, own, max, a, r);
+    enum err e = bring_along(m, &from, &end, own, max, a, r);
     if (e == ERR_OK && r->entry_count < max)
-        e = bring_along(m, &first, own, own, max, a, r);
+        e = bring_along(m, &first, &from, own, max, a, r);
     if (e != ERR_OK)
-        r->entry_count = 0;
+        r->entry_count = 0, r->ahead_cookie = 0;
 }
 
 static enum err query_lookup(struct meta *m, const struct meta_query *q, struct arena *a, struct meta_query_reply *r)

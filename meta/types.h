@@ -485,7 +485,9 @@ struct meta_query {
     uint64_t session; /* 0: none */
     uint64_t ino;     /* LOOKUP: the parent */
     struct slice name;
-    uint64_t cookie; /* READDIR: 0 from the start, else the last entry's cookie. "." and ".." are the client's own */
+    /* READDIR: 0 from the start, else the last entry's cookie. "." and ".." are the client's own. LOOKUP: what comes
+     * along follows the entry with this cookie instead of the name; 0: the name */
+    uint64_t cookie;
     uint64_t offset, length;
     /* <= LIMIT_READDIR_ENTRIES, LIMIT_LAYOUT_EXTENTS or LIMIT_KV_LIST_ENTRIES; 0: that limit. LOOKUP: so many other
      * entries, <= LIMIT_LOOK_AHEAD, come along with a name that is there, with their attributes: those that follow it
@@ -535,6 +537,7 @@ struct meta_query_reply {
     struct slice xattr;          /* GETXATTR, LISTXATTR; <= LIMIT_XATTR_VALUE_BYTES */
     struct meta_dirent *entries; /* READDIR, in cookie order; LOOKUP, without cookies */
     unsigned entry_count;
+    uint64_t ahead_cookie;       /* LOOKUP: of the last of the entries, to go on behind it; 0: not told */
     bool end;                    /* READDIR, LAYOUT, OPEN, INLINE, FRAGMENTED, EXTENTS, KV_LIST: nothing beyond these */
     uint64_t parent_ino;         /* READDIR: of the directory asked for, for ".." */
     struct meta_extent *extents; /* OPEN, LAYOUT, EXTENTS */

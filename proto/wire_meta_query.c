@@ -192,6 +192,7 @@ struct slice wire_meta_query_reply_encode(const struct meta_query_reply *r, stru
     m.target = wire_binary_of(r->target);
     m.xattr = wire_binary_of(r->xattr);
     entries_fill(&m, r, a);
+    m.ahead_cookie = r->ahead_cookie;
     m.end = r->end;
     m.parent_ino = r->parent_ino;
     if (r->extent_count > 0) {
@@ -315,6 +316,7 @@ enum err wire_meta_query_reply_decode(struct slice s, struct arena *a, struct me
         .has_attr = m->attr,
         .target = wire_slice(m->target),
         .xattr = wire_slice(m->xattr),
+        .ahead_cookie = m->ahead_cookie,
         .end = m->end,
         .parent_ino = m->parent_ino,
         .statfs = {.inodes = m->statfs_inodes, .bytes = m->statfs_bytes},

@@ -190,6 +190,7 @@ static enum err append(struct open_file *h, uint64_t offset, const uint8_t *from
     pthread_mutex_unlock(&i->lock);
     TRY(inode_append_staged(i, true, cancel));
     TRY(inode_commit(i, cancel)); /* what was written before is before it in the file too */
+    TRY(inode_await_settled(i, cancel));
     bool may_go_on = size < LIMIT_BLOCK_BYTES && size > LIMIT_BLOCK_BYTES - PAGE_BYTES;
     if (!may_go_on)
         return place_now(i, from, size, kill_set_id, cancel);

@@ -18,8 +18,18 @@ enum err inode_wait(struct file_inode *i, struct rpc_cancel *cancel)
 
 enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel)
 {
-    while (i->turn_taken)
-        TRY(inode_wait(i, cancel));
+    int64_t begun_ns = clock_boot_ns(), soft_ns = meta_client_soft_timeout_ns(i->files->meta);
+    while (i->turn_taken) {
+        if (i->left.seq != 0) {
+            pthread_mutex_unlock(&i->lock);
+            inode_settle(i);
+            pthread_mutex_lock(&i->lock);
+        }
+        if (i->left.seq != 0 && soft_ns > 0 && clock_boot_ns() - begun_ns > soft_ns)
+            return ERR_TIMEOUT;
+        if (i->turn_taken)
+            TRY(inode_wait(i, cancel));
+    }
     i->turn_taken = true;
     return ERR_OK;
 }
@@ -29,6 +39,8 @@ void inode_end_turn(struct file_inode *i)
     CHECK(i->turn_taken);
     i->turn_taken = false;
     pthread_cond_broadcast(&i->changed);
+    if (i->eager_until_ns > 0 && inode_is_dirty(i) && clock_boot_ns() < i->eager_until_ns)
+        flush_soon(i->files);
 }
 
 void full_chunk_put(struct full_chunk *f, struct rpc_cancel *cancel)
@@ -352,7 +364,7 @@ static enum err send_inline(struct file_inode *i, const struct plan *p, struct s
 
 /* ---- the outcome; under the lock ---- */
 
-static void forget_committing(struct file_inode *i)
+void inode_drop_aside(struct file_inode *i)
 {
     atomic_fetch_sub(&i->files->dirty_bytes, i->committing.bytes);
     dirty_clear(&i->committing);
@@ -379,7 +391,7 @@ static void take_committing(struct file_inode *i)
         list_push_back(&i->full_committing, n);
 }
 
-static void put_back(struct file_inode *i)
+void inode_put_back(struct file_inode *i)
 {
     uint64_t before = i->dirty.bytes + i->committing.bytes;
     i->session = i->session_committing;
@@ -429,6 +441,14 @@ static enum err await_workers(struct file_inode *i, const struct list *chunks, s
     }
 }
 
+enum err inode_set_aside(struct file_inode *i, struct rpc_cancel *cancel)
+{
+    CHECK(i->turn_taken && (!dirty_empty(&i->dirty) || !list_empty(&i->full)));
+    TRY(await_workers(i, &i->full, cancel));
+    take_committing(i);
+    return ERR_OK;
+}
+
 enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
 {
     CHECK(i->turn_taken);
@@ -436,7 +456,7 @@ enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel)
     if (i->staged)
         inode_drop_staged(i);
     take_committing(i);
-    forget_committing(i);
+    inode_drop_aside(i);
     i->size = i->attr.size;
     return ERR_OK;
 }
@@ -493,15 +513,15 @@ enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel)
     if (is_final(e) && await_workers(i, &i->full_committing, cancel) != ERR_OK)
         e = ERR_CANCELLED; /* it is tried again as a whole */
     if (e == ERR_OK) {
-        forget_committing(i);
+        inode_drop_aside(i);
         inode_take_changes(i, &s.attr, s.commands, p.extents, p.count);
     } else if (is_final(e)) {
         inode_note_error(i, e);
-        forget_committing(i);
+        inode_drop_aside(i);
         layout_forget(&i->layout);
         i->size = inode_size_now(i);
     } else {
-        put_back(i);
+        inode_put_back(i);
         layout_forget(&i->layout);
     }
     inode_end_turn(i);

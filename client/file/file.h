@@ -106,8 +106,8 @@ void open_file_refuse(struct open_file *h);
 
 /* Own dirty size and mtime on top of attributes that came from the metastore. */
 void file_overlay_attr(struct open_files *t, struct meta_attr *attr);
-/* Around a truncation to `size` by this mount: commits (or, for 0, drops) dirty data, runs the command, forgets
- * extents. */
+/* Around a truncation to `size` by this mount: commits dirty data (or, for 0, drops it when the command has been done),
+ * runs the command, forgets extents. When it is cancelled or times out it may happen yet (truncate.c). */
 enum err file_truncate(struct open_files *t, struct meta_command *setattr, struct rpc_cancel *cancel,
                        struct meta_reply *ret) MUST_USE;
 /* Commits the inode's dirty data, if any (before attributes of it are set, e.g. mtime by utimens). */

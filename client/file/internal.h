@@ -35,6 +35,14 @@ struct full_chunk {
     enum err result;
 };
 
+/* A truncation under the inode's turn, and what it takes away when it happens. */
+struct truncation {
+    uint64_t session, seq; /* of its command */
+    bool to_nothing;
+    bool set_aside; /* the committing sets hold what was dirty before it */
+    bool staged;    /* what is staged was so before it */
+};
+
 /* Everything below is protected by the inode's lock unless it says otherwise. */
 struct file_inode {
     struct open_files *files;
@@ -58,6 +66,7 @@ struct file_inode {
     struct open_file *staged_by; /* NULL when that handle is closed */
     int64_t staged_since_ns;
     bool turn_taken;               /* a commit or truncation is under way */
+    struct truncation left;        /* its caller had to leave, and it still has the turn; seq 0: none */
     struct block_tracker *tracker; /* made at the first full chunk; NULL before */
     int64_t dirty_since_ns;        /* 0: nothing is dirty */
     uint64_t session;              /* in which the oldest of dirty and full was written, and is to be committed */
@@ -67,17 +76,18 @@ struct file_inode {
     bool kill_set_id, kill_committing;
     enum err error; /* of a background commit, for handles that haven't seen it */
     unsigned error_count;
-    int64_t read_ns;        /* of a read that is being told; 0: none is */
-    int64_t read_ctime_ns;  /* the time of change of what was read */
-    int64_t told_read_ns;   /* when one was told last, */
-    int64_t told_ctime_ns;  /* of the inode with this time of change */
-    bool orphan;            /* unlinked: nobody can open it any more who hasn't */
-    unsigned opens;         /* handles that are open: those of `handles` whose open has ended well */
-    uint64_t changes;       /* how often another mount has changed it or where its bytes are, as far as was told */
-    uint64_t changes_seen;  /* attr and layout are of after so many: with fewer they are to be asked for */
-    bool refresh;           /* the flusher is to do so: it is open here */
-    int64_t eager_until_ns; /* somebody looks at it: what is written is committed within moments until then */
-    unsigned writers;       /* handles that can write */
+    int64_t read_ns;       /* of a read that is being told; 0: none is */
+    int64_t read_ctime_ns; /* the time of change of what was read */
+    int64_t told_read_ns;  /* when one was told last, */
+    int64_t told_ctime_ns; /* of the inode with this time of change */
+    bool orphan;           /* unlinked: nobody can open it any more who hasn't */
+    unsigned opens;        /* handles that are open: those of `handles` whose open has ended well */
+    uint64_t changes;      /* how often another mount has changed it or where its bytes are, as far as was told */
+    uint64_t changes_seen; /* attr and layout are of after so many: with fewer they are to be asked for */
+    bool refresh;          /* the flusher is to do so: it is open here */
+    bool refresh_job, commit_job; /* of the flusher: one is waiting or under way */
+    int64_t eager_until_ns;       /* somebody looks at it: what is written is committed within moments until then */
+    unsigned writers;             /* handles that can write */
 
     /* Protected by the table's lock. */
     unsigned handles, users; /* users: threads inside a call, background work included */
@@ -111,6 +121,24 @@ struct looked_up {
     int64_t until_ns;
 };
 
+#define FLUSH_THREADS 4u /* of each lane */
+
+/* Jobs of the flusher, by what they may have to wait for. */
+enum flush_lane_kind {
+    FLUSH_META,   /* the metastore */
+    FLUSH_BLOCKS, /* block servers too */
+    FLUSH_LANES
+};
+struct flush_lane {
+    struct open_files *files;
+    struct list jobs; /* struct flush_job; this and all below are protected by flush_lock */
+    unsigned waiting; /* jobs in there */
+    unsigned idle;    /* threads that wait for one */
+    unsigned thread_count;
+    pthread_cond_t there;
+    pthread_t threads[FLUSH_THREADS];
+};
+
 #define READ_NOTES_MAX 1024u /* reads that the metastore is to be told of; more are dropped */
 
 struct open_files {
@@ -121,6 +149,7 @@ struct open_files {
     struct extent_upkeep *upkeep; /* NULL: this mount merges nothing */
     struct file_options options;
     struct rpc_cancel *stop; /* fired when the table is closed and time is up */
+    struct rpc_cancel *now;  /* has fired: for what must not wait */
 
     pthread_mutex_t lock; /* lock order: this before an inode's */
     pthread_cond_t changed;
@@ -154,6 +183,8 @@ struct open_files {
     bool flush_eager;                               /* the next round is due soon */
     bool flush_idle, flush_pending, flush_stopping; /* idle: it waits without a time-out; protected by flush_lock */
     pthread_t flusher;
+    struct flush_lane lanes[FLUSH_LANES];
+    bool lanes_closing; /* no job comes any more; protected by flush_lock */
 
     atomic_uint_fast64_t dirty_bytes, commits;
 };
@@ -161,6 +192,7 @@ struct open_files {
 /* ---- table.c ---- */
 /* A user's reference; NULL when the inode isn't known here. */
 struct file_inode *inode_find(struct open_files *t, uint64_t ino);
+struct file_inode *inode_use(struct open_files *t, uint64_t ino); /* the same, made when it isn't known */
 void inode_leave(struct file_inode *i);
 bool inode_is_dirty(const struct file_inode *i);
 /* So much is dirty in this mount that it is to be committed now: before writers have to do so themselves. */
@@ -226,13 +258,19 @@ void inode_drop_staged(struct file_inode *i); /* under the lock, with the turn *
 
 /* ---- commit.c ---- */
 enum err inode_commit(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
-/* The turn: one commit or truncation at a time. ERR_CANCELLED. Under the lock. */
+/* The turn: one commit or truncation at a time. ERR_CANCELLED; ERR_TIMEOUT when a truncation that was left doesn't end
+ * within the soft time-out. Under the lock, which is let go of while it waits. */
 enum err inode_take_turn(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
 void inode_end_turn(struct file_inode *i);
 /* Under the lock, with the turn. ERR_CANCELLED: nothing was dropped. */
 enum err inode_drop_dirty(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
-/* Under the lock: what is not committed goes; nobody will ever read it. */
-void inode_discard(struct file_inode *i);
+/* The same for a change that will take it away, if it happens: it is set aside until inode_drop_aside or
+ * inode_put_back. There must be something dirty besides what is staged. */
+enum err inode_set_aside(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
+void inode_drop_aside(struct file_inode *i);
+void inode_put_back(struct file_inode *i);
+/* Under the lock: what is not committed goes; nobody will ever read it. When it was cancelled some may be left. */
+void inode_discard(struct file_inode *i, struct rpc_cancel *cancel);
 /* Under the lock: written data is lost; the handles are told, once each. */
 void inode_note_error(struct file_inode *i, enum err e);
 void full_chunk_free(struct full_chunk *f);
@@ -249,7 +287,16 @@ void work_put(struct open_files *t, struct full_chunk *f);
 bool work_take_back(struct open_files *t, struct full_chunk *f);
 /* At most LIMIT_BLOCKS_PER_FRAME, which are fetched together. */
 void work_prefetch(struct open_files *t, const struct sha256 *ids, unsigned count);
+
+/* ---- truncate.c ---- */
+/* Ends a truncation that was left, if its outcome is known by now. Without locks held. */
+void inode_settle(struct file_inode *i);
+/* Until there is none that was left: one may have happened, or not. Without locks held. */
+enum err inode_await_settled(struct file_inode *i, struct rpc_cancel *cancel) MUST_USE;
+
+/* ---- flush.c ---- */
 void flush_start(struct open_files *t);
+/* Commits what is dirty, as far as that can be done before `stop` fires. Nobody writes any more. */
 void flush_stop(struct open_files *t);
 void flush_wake(struct open_files *t); /* something became dirty */
 void flush_soon(struct open_files *t); /* something is to be committed, or asked for, within moments */

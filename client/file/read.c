@@ -218,6 +218,7 @@ enum err file_read_lent(struct open_file *h, uint64_t offset, void *to, size_t s
         return ERR_BADF;
     if (atomic_load(&h->refused))
         return ERR_IO;
+    TRY(inode_await_settled(i, cancel)); /* what is read is as before it or as after it */
     pthread_mutex_lock(&i->lock);
     bool stale = inode_is_stale(i), staged = i->staged;
     pthread_mutex_unlock(&i->lock);

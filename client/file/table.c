@@ -33,6 +33,8 @@ struct open_files *open_files_new(struct meta_client *meta, struct block_client 
         t->options.readahead_bytes = DEFAULT_READAHEAD_BYTES;
     t->cache = block_cache_new(blocks, t->options.disk, t->options.cache_bytes);
     t->stop = rpc_cancel_new();
+    t->now = rpc_cancel_new();
+    rpc_cancel_fire(t->now);
     pthread_mutex_init(&t->lock, NULL);
     moment_cond_init(&t->changed);
     list_init(&t->creates);
@@ -52,7 +54,7 @@ static void inode_free(struct file_inode *i)
     free(i->staged);
     dirty_clear(&i->dirty);
     dirty_clear(&i->committing);
-    for (struct list_node *n; (n = list_pop_front(&i->full));)
+    for (struct list_node *n; (n = list_pop_front(&i->full)) || (n = list_pop_front(&i->full_committing));)
         full_chunk_free(container_of(n, struct full_chunk, node));
     layout_free(&i->layout);
     block_tracker_free(i->tracker);
@@ -119,7 +121,7 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
         pthread_mutex_lock(&i->lock);
         bool dirty = inode_is_dirty(i);
         pthread_mutex_unlock(&i->lock);
-        if (dirty && inode_commit(i, t->stop) != ERR_OK)
+        if (dirty)
             log_error("inode %llu: written data could not be committed and is lost", (unsigned long long)ino);
     }
     atime_stop(t);
@@ -138,6 +140,7 @@ void open_files_free(struct open_files *t, int64_t timeout_ns)
     map_u64_free(&t->orphans);
     block_cache_free(t->cache);
     rpc_cancel_free(t->stop);
+    rpc_cancel_free(t->now);
     pthread_cond_destroy(&t->changed);
     pthread_mutex_destroy(&t->lock);
     free(t);
@@ -194,6 +197,18 @@ struct file_inode *inode_find(struct open_files *t, uint64_t ino)
     return i;
 }
 
+struct file_inode *inode_use(struct open_files *t, uint64_t ino)
+{
+    pthread_mutex_lock(&t->lock);
+    struct file_inode *i = map_u64_get(&t->inodes, ino);
+    if (!i)
+        i = make_locked(t, ino);
+    leave_idle_locked(t, i);
+    i->users++;
+    pthread_mutex_unlock(&t->lock);
+    return i;
+}
+
 void inode_leave(struct file_inode *i)
 {
     struct open_files *t = i->files;
@@ -203,11 +218,11 @@ void inode_leave(struct file_inode *i)
     bool unused = i->users == 0 && i->handles == 0, dirty = false, orphan = false;
     if (unused) {
         pthread_mutex_lock(&i->lock);
-        dirty = inode_is_dirty(i);
+        dirty = inode_is_dirty(i) || i->left.seq != 0;
         orphan = i->orphan;
         pthread_mutex_unlock(&i->lock);
     }
-    /* What is dirty stays for the flusher. */
+    /* What is dirty, or not known yet, stays for the flusher. */
     if (unused && !dirty) {
         if (orphan) {
             drop_locked(t, i);
@@ -257,23 +272,18 @@ void file_notice(struct open_files *t, const struct meta_notice *notice)
 /* A reference for an open. From here on it counts as open. */
 static struct file_inode *enter(struct open_files *t, uint64_t ino)
 {
+    struct file_inode *i = inode_use(t, ino);
     pthread_mutex_lock(&t->lock);
-    struct file_inode *i = map_u64_get(&t->inodes, ino);
-    if (!i)
-        i = make_locked(t, ino);
-    leave_idle_locked(t, i);
-    i->users++;
     t->open_count += i->handles++ == 0;
     pthread_mutex_unlock(&t->lock);
     return i;
 }
 
-void inode_discard(struct file_inode *i)
+void inode_discard(struct file_inode *i, struct rpc_cancel *cancel)
 {
-    struct open_files *t = i->files;
-    if (!inode_is_dirty(i) || inode_take_turn(i, t->stop) != ERR_OK)
+    if (!inode_is_dirty(i) || inode_take_turn(i, cancel) != ERR_OK)
         return;
-    enum err e = inode_drop_dirty(i, t->stop);
+    enum err e = inode_drop_dirty(i, cancel);
     if (e != ERR_OK)
         log_debug("inode %llu: %s", (unsigned long long)i->ino, err_message(e));
     inode_end_turn(i);
@@ -292,8 +302,11 @@ static void exit_handle(struct file_inode *i)
         return;
     pthread_mutex_lock(&i->lock);
     if (i->orphan)
-        inode_discard(i);
+        inode_discard(i, t->now);
+    bool left = i->orphan && inode_is_dirty(i); /* block servers have it in hand, and may not answer */
     pthread_mutex_unlock(&i->lock);
+    if (left)
+        flush_soon(t);
 }
 
 /* May it be about to be opened? Until then the leader isn't told that it isn't open here. Under the table's lock. */
@@ -430,67 +443,6 @@ enum err file_commit_ino(struct open_files *t, uint64_t ino, struct rpc_cancel *
     if (!i)
         return ERR_OK;
     enum err e = inode_commit(i, cancel);
-    inode_leave(i);
-    return e;
-}
-
-static enum err truncate_open(struct file_inode *i, struct meta_command *setattr, struct rpc_cancel *cancel,
-                              struct meta_reply *ret)
-{
-    if (setattr->setattr.size > 0)
-        TRY(inode_commit(i, cancel));
-    pthread_mutex_lock(&i->lock);
-    enum err e = inode_take_turn(i, cancel);
-    if (e != ERR_OK) {
-        pthread_mutex_unlock(&i->lock);
-        return e;
-    }
-    bool drops = setattr->setattr.size == 0 && inode_is_dirty(i);
-    if (drops) {
-        e = inode_drop_dirty(i, cancel);
-        if (e != ERR_OK) {
-            inode_end_turn(i);
-            pthread_mutex_unlock(&i->lock);
-            return e;
-        }
-    }
-    uint64_t before = i->attr.version;
-    pthread_mutex_unlock(&i->lock);
-    e = meta_client_call(i->files->meta, setattr, cancel, ret);
-    pthread_mutex_lock(&i->lock);
-    bool done = e == ERR_OK && (ret->status == ERR_OK || ret->status == ERR_PARTIAL) && ret->has_attr;
-    if (done) {
-        inode_take_attr(i, &ret->attr);
-        if (setattr->setattr.size == 0 && i->attr.version == ret->attr.version)
-            layout_learn(&i->layout, 0, UINT64_MAX, NULL, 0);
-    } else {
-        layout_forget(&i->layout);
-        i->size = inode_size_now(i);
-    }
-    /* It will be empty by no command that is still under way: then what was dropped is missed. */
-    bool lost = drops && !done && e != ERR_CANCELLED && e != ERR_TIMEOUT;
-    if (lost)
-        inode_note_error(i, e != ERR_OK ? e : ret->status);
-    inode_end_turn(i);
-    pthread_mutex_unlock(&i->lock);
-    if (done)
-        inode_own_change(i, before, 1, ret->attr.version);
-    else if (lost)
-        inode_pages_are_wrong(i);
-    return e;
-}
-
-enum err file_truncate(struct open_files *t, struct meta_command *setattr, struct rpc_cancel *cancel,
-                       struct meta_reply *ret)
-{
-    struct file_inode *i = inode_find(t, setattr->setattr.ino);
-    if (!i)
-        return meta_client_call(t->meta, setattr, cancel, ret);
-    pthread_mutex_lock(&i->lock);
-    if (i->kill_set_id || i->kill_committing) /* what was written may be dropped, that it was written stays so */
-        setattr->setattr.mask |= META_KILL_SET_ID;
-    pthread_mutex_unlock(&i->lock);
-    enum err e = truncate_open(i, setattr, cancel, ret);
     inode_leave(i);
     return e;
 }

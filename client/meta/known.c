@@ -344,6 +344,7 @@ static void learn_entries(struct known *k, const struct meta_query *q, const str
     const struct known_inode *i = map_u64_get(&k->inodes, q->ino);
     struct look_ahead_answer answer = {.asked = q->max_count,
                                        .brought = count,
+                                       .cookie = r->ahead_cookie,
                                        .found = r->status == ERR_OK,
                                        .entries = i && i->has_attr ? i->attr.size : 0};
     look_ahead_answered(&k->ahead, q->ino, &answer, now_ns);
@@ -367,7 +368,7 @@ void known_learn_query(struct known *k, const struct meta_query *q, const struct
 /* ---- what is believed ---- */
 
 enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret,
-                             unsigned *ret_ahead)
+                             unsigned *ret_ahead, uint64_t *ret_cookie)
 {
     struct name_entry *n = NULL;
     if (name.size > LIMIT_NAME_BYTES)
@@ -378,7 +379,8 @@ enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name
     k->hits += result != KNOWN_NOT;
     k->misses += result == KNOWN_NOT;
     if (result == KNOWN_NOT) {
-        *ret_ahead = k->options.no_ahead ? 0 : look_ahead_ask(&k->ahead, parent, now_ns);
+        *ret_cookie = 0;
+        *ret_ahead = k->options.no_ahead ? 0 : look_ahead_ask(&k->ahead, parent, now_ns, ret_cookie);
     } else if (n->ahead) {
         n->ahead = false;
         k->ahead_used++;

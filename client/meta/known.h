@@ -59,9 +59,9 @@ void known_certain(struct known *k, const struct meta_command *c);
 
 enum known_name { KNOWN_NOT, KNOWN_ABSENT, KNOWN_THERE }; /* NOT: the metastore has to be asked */
 /* THERE: *ret are the attributes. NOT: *ret_ahead is how many entries should be asked for along with the name, in the
- * query that known_learn_query is then told of. */
+ * query that known_learn_query is then told of, and *ret_cookie behind which (its max_count and cookie). */
 enum known_name known_lookup(struct known *k, uint64_t parent, struct slice name, struct meta_attr *ret,
-                             unsigned *ret_ahead);
+                             unsigned *ret_ahead, uint64_t *ret_cookie);
 /* THERE: *ret is the value, in the arena. */
 enum known_name known_xattr(struct known *k, uint64_t ino, struct slice name, struct arena *arena, struct slice *ret);
 bool known_attr(struct known *k, uint64_t ino, struct meta_attr *ret);

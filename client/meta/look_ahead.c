@@ -25,13 +25,17 @@ static void earn(struct look_ahead_directory *d, unsigned parts, int64_t now_ns)
     d->last_ns = now_ns;
 }
 
-unsigned look_ahead_ask(struct look_ahead *l, uint64_t directory, int64_t now_ns)
+unsigned look_ahead_ask(struct look_ahead *l, uint64_t directory, int64_t now_ns, uint64_t *ret_cookie)
 {
+    *ret_cookie = 0;
     struct look_ahead_directory *d = find(l, directory, now_ns);
     unsigned asked = d ? d->credit / LOOK_AHEAD_CALLS : 0;
     if (asked < LOOK_AHEAD_FIRST)
         return 0;
     d->credit -= asked * LOOK_AHEAD_CALLS;
+    if (d->used)
+        *ret_cookie = d->cookie;
+    d->used = false;
     return asked;
 }
 
@@ -49,11 +53,15 @@ void look_ahead_answered(struct look_ahead *l, uint64_t directory, const struct 
     else if (a->found)
         *place_of(l, directory) = (struct look_ahead_directory){
             .ino = directory, .last_ns = now_ns, .credit = first_entries(a->entries) * LOOK_AHEAD_CALLS};
+    if (d && a->brought > 0)
+        d->cookie = a->cookie;
 }
 
 void look_ahead_used(struct look_ahead *l, uint64_t directory, int64_t now_ns)
 {
     struct look_ahead_directory *d = find(l, directory, now_ns);
-    if (d)
-        earn(d, LOOK_AHEAD_PER_USE * LOOK_AHEAD_CALLS, now_ns);
+    if (!d)
+        return;
+    earn(d, LOOK_AHEAD_PER_USE * LOOK_AHEAD_CALLS, now_ns);
+    d->used = true;
 }

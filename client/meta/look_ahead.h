@@ -1,5 +1,5 @@
-/* look_ahead.h: how many entries of a directory a look-up should bring along with the name that it asks for. Pure: the
- * caller gives the time (clock_boot_ns) and locks.
+/* look_ahead.h: how many entries of a directory a look-up should bring along with the name that it asks for, and which.
+ * Pure: the caller gives the time (clock_boot_ns) and locks.
  *
  * Who looks up one name after the other (git status, rsync) would pay a call for each. Who looks up one would pay for
  * what it doesn't want (an entry takes about a tenth of the CPU time of a call), and so would other mounts, which must
@@ -12,6 +12,9 @@
  * So who goes by the order of the directory gets LIMIT_LOOK_AHEAD at a time soon; who uses nothing of it is brought one
  * entry for LOOK_AHEAD_CALLS calls, on average; and who goes by another order, as by name, uses more of it the longer
  * that lasts.
+ *
+ * The entries follow the last ones that were brought, so that none comes twice to who goes by another order than the
+ * directory's. When nothing was used of these, somebody goes on elsewhere: then they follow the name.
  *
  * A name that is not there neither begins anything nor costs credit. A directory that was not looked into for
  * LOOK_AHEAD_SOON_NS is forgotten, as is one whose place in the table another one needs. */
@@ -30,6 +33,8 @@
 struct look_ahead_directory {
     uint64_t ino;    /* 0: free */
     int64_t last_ns; /* when a name was found in it, or an entry used */
+    uint64_t cookie; /* of the last entry that was brought; 0: none was, or it was not told */
+    bool used;       /* an entry was, since it was asked for some */
     unsigned credit; /* entries that may be asked for, in parts of LOOK_AHEAD_CALLS; <= LIMIT_LOOK_AHEAD of them */
 };
 
@@ -39,11 +44,12 @@ struct look_ahead {
 };
 
 /* A name of the directory is about to be asked for: how many entries to ask for with it, which are taken off its
- * credit. 0 or at least LOOK_AHEAD_FIRST. */
-unsigned look_ahead_ask(struct look_ahead *l, uint64_t directory, int64_t now_ns);
+ * credit. 0 or at least LOOK_AHEAD_FIRST. *ret_cookie: behind which; 0: behind the name. */
+unsigned look_ahead_ask(struct look_ahead *l, uint64_t directory, int64_t now_ns, uint64_t *ret_cookie);
 struct look_ahead_answer {
     unsigned asked;   /* as look_ahead_ask has said */
     unsigned brought; /* how many came */
+    uint64_t cookie;  /* of the last of these; 0: not told */
     bool found;       /* the name is there */
     uint64_t entries; /* that the directory has, as far as is known; 0: it is not */
 };

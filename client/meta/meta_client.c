@@ -24,6 +24,7 @@ static struct meta_client *new_client(const struct meta_client_options *options)
     pthread_mutex_init(&c->lock, NULL);
     moment_cond_init(&c->changed);
     list_init(&c->unresolved);
+    list_init(&c->outcomes);
     session_window_init(&c->window);
     cluster_map_init(&c->map);
     c->stop = rpc_cancel_new();
@@ -184,12 +185,13 @@ static enum err not_done(const struct meta_client *c, enum err e, bool maybe)
     return e == ERR_TIMEOUT && !maybe && c->options.tells_not_done ? ERR_NOT_DONE : e;
 }
 
-void meta_client_ended(struct meta_client *c, const struct meta_command *command, struct slice message, enum err e)
+void meta_client_ended(struct meta_client *c, const struct meta_command *command, struct slice message, enum err e,
+                       bool kept)
 {
     switch (e) {
     case ERR_CANCELLED:
     case ERR_TIMEOUT:
-        meta_session_leave(c, command, message);
+        meta_session_leave(c, command, message, kept);
         break;
     case ERR_SESSION_EXPIRED:
         meta_session_expired(c, command->session);
@@ -200,8 +202,8 @@ void meta_client_ended(struct meta_client *c, const struct meta_command *command
     }
 }
 
-enum err meta_client_call(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel,
-                          struct meta_reply *ret)
+static enum err call(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel, bool kept,
+                     struct meta_reply *ret)
 {
     int64_t give_up = give_up_at(c);
     bool maybe = false;
@@ -226,11 +228,23 @@ enum err meta_client_call(struct meta_client *c, struct meta_command *command, s
         trace_operation(&traced, "ResultRecvd", ret->status == ERR_OK ? NULL : err_name(ret->status));
     if (e == ERR_OK && c->options.known)
         known_learn_reply(c->options.known, command, ret);
-    meta_client_ended(c, command, request.message, e);
+    meta_client_ended(c, command, request.message, e, kept);
     if (c->options.known)
         known_change_end(c->options.known, command);
     arena_free(&arena);
     return e;
+}
+
+enum err meta_client_call(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel,
+                          struct meta_reply *ret)
+{
+    return call(c, command, cancel, false, ret);
+}
+
+enum err meta_client_call_kept(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel,
+                               struct meta_reply *ret)
+{
+    return call(c, command, cancel, true, ret);
 }
 
 enum err meta_client_query(struct meta_client *c, struct meta_query *query, struct rpc_cancel *cancel,
@@ -274,6 +288,11 @@ enum err meta_client_query(struct meta_client *c, struct meta_query *query, stru
         }
         TRY(meta_route_pause(ROUTE_BACKOFF_MIN_NS, cancel));
     }
+}
+
+int64_t meta_client_soft_timeout_ns(const struct meta_client *c)
+{
+    return c->options.soft_timeout_ns;
 }
 
 uint32_t meta_client_export_options(struct meta_client *c)

@@ -65,6 +65,14 @@ void meta_client_close(struct meta_client *c);
  * is for that one only: SESSION_EXPIRED when it is not the current one. */
 enum err meta_client_call(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel,
                           struct meta_reply *ret) MUST_USE;
+/* As meta_client_call, for who has to know how a command ended that was cancelled or timed out: if it has a number then
+ * (seq), its outcome is kept until meta_client_outcome has told it. */
+enum err meta_client_call_kept(struct meta_client *c, struct meta_command *command, struct rpc_cancel *cancel,
+                               struct meta_reply *ret) MUST_USE;
+/* The outcome of such a command: false while it is not known, which may last as long as the metastore can't be reached.
+ * *ret_result: ERR_OK, and *ret as of a call; else SESSION_EXPIRED, or what was wrong with the reply. Doesn't wait. */
+bool meta_client_outcome(struct meta_client *c, uint64_t session, uint64_t seq, enum err *ret_result,
+                         struct meta_reply *ret) MUST_USE;
 /* As meta_client_call, for a META_KV of unconditional puts. *ret_early: enough voters have it in their durability logs,
  * which took one round trip; it will happen, and whoever reads the keys from now on sees it, but *ret has no more than
  * the status. Where members have no such logs, or are away, it is the ordinary answer. */
@@ -76,6 +84,8 @@ void meta_client_put_prepare(struct meta_client *c, int64_t timeout_ns);
 /* Arrays in ret live in the arena. On ERR_OK ret->status is the outcome. Without a session it is the current one's. */
 enum err meta_client_query(struct meta_client *c, struct meta_query *query, struct rpc_cancel *cancel,
                            struct arena *arena, struct meta_query_reply *ret) MUST_USE;
+
+int64_t meta_client_soft_timeout_ns(const struct meta_client *c); /* 0: calls wait for ever */
 
 /* How often the metastore was asked or told something; what keeps the session and the lease is not counted. */
 uint64_t meta_client_calls(struct meta_client *c);

@@ -115,12 +115,15 @@ static bool resolve(struct meta_client *c, struct unresolved_command *u)
              (int)u->op, err_message(e == ERR_OK ? reply.status : e));
     if (e != ERR_OK)
         reply = (struct meta_reply){.status = e};
+    u->result = e;
+    u->reply = reply;
     if (e != ERR_SESSION_EXPIRED && c->options.on_resolved)
         tell_resolved(c, u, &reply);
     return true;
 }
 
-static void free_unresolved(struct meta_client *c, struct unresolved_command *u)
+/* What the caches believe doesn't depend on it any more. */
+static void end_unresolved(struct meta_client *c, struct unresolved_command *u)
 {
     struct arena arena = {0};
     struct meta_command command;
@@ -129,7 +132,27 @@ static void free_unresolved(struct meta_client *c, struct unresolved_command *u)
         known_certain(c->options.known, &command);
     arena_free(&arena);
     bytes_free(&u->message);
-    free(u);
+}
+
+bool meta_client_outcome(struct meta_client *c, uint64_t session, uint64_t seq, enum err *ret_result,
+                         struct meta_reply *ret)
+{
+    struct unresolved_command *found = NULL;
+    pthread_mutex_lock(&c->lock);
+    list_for_each (n, &c->outcomes) {
+        struct unresolved_command *u = container_of(n, struct unresolved_command, node);
+        if (u->session == session && u->seq == seq)
+            found = u;
+    }
+    if (found)
+        list_remove(&found->node);
+    pthread_mutex_unlock(&c->lock);
+    if (!found)
+        return false;
+    *ret_result = found->result;
+    *ret = found->reply;
+    free(found);
+    return true;
 }
 
 /* Goes through the list until it is empty or the metastore doesn't answer. */
@@ -140,15 +163,21 @@ static void resolve_all(struct meta_client *c)
         struct unresolved_command *u = container_of(n, struct unresolved_command, node);
         bool over = u->session != c->session;
         pthread_mutex_unlock(&c->lock);
-        if (!over)
+        if (over)
+            u->result = ERR_SESSION_EXPIRED;
+        else
             over = resolve(c, u);
         if (over)
-            free_unresolved(c, u);
+            end_unresolved(c, u);
         pthread_mutex_lock(&c->lock);
         if (!over) {
             list_push_front(&c->unresolved, &u->node);
             break;
         }
+        if (u->kept)
+            list_push_back(&c->outcomes, &u->node);
+        else
+            free(u);
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -200,8 +229,13 @@ void meta_background_start(struct meta_client *c)
 
 void meta_unresolved_drop(struct meta_client *c)
 {
-    for (struct list_node *n; (n = list_pop_front(&c->unresolved));)
-        free_unresolved(c, container_of(n, struct unresolved_command, node));
+    for (struct list_node *n; (n = list_pop_front(&c->unresolved));) {
+        struct unresolved_command *u = container_of(n, struct unresolved_command, node);
+        end_unresolved(c, u);
+        free(u);
+    }
+    for (struct list_node *n; (n = list_pop_front(&c->outcomes));)
+        free(container_of(n, struct unresolved_command, node));
 }
 
 void meta_background_stop(struct meta_client *c)

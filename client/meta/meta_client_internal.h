@@ -26,6 +26,9 @@ struct unresolved_command {
     uint64_t session, seq;
     enum meta_op op;
     struct bytes message; /* the encoded command */
+    bool kept;            /* its outcome is for meta_client_outcome: */
+    enum err result;      /* ERR_OK: reply is it */
+    struct meta_reply reply;
 };
 
 struct meta_client {
@@ -45,7 +48,8 @@ struct meta_client {
     uint64_t expired;       /* the session whose expiry has not been told yet, or 0 */
     struct session_window window;
     struct list unresolved;
-    unsigned behind; /* requests whose callers have gone on, since the put is durable (meta_client_put.c) */
+    struct list outcomes; /* struct unresolved_command, of those that are kept; no more than callers wait for */
+    unsigned behind;      /* requests whose callers have gone on, since the put is durable (meta_client_put.c) */
     bool stopping, refreshing;
     uint64_t refreshes;  /* of the map, finished well */
     uint64_t attachment; /* of the session, 0: none; written by the lease thread only */
@@ -67,12 +71,13 @@ enum err meta_session_begin(struct meta_client *c, struct meta_command *command,
                             const struct rpc_cancel *cancel) MUST_USE;
 /* The outcome is known, or will never be. */
 void meta_session_finish(struct meta_client *c, uint64_t session, uint64_t seq);
-/* The caller leaves; the background thread goes on. */
-void meta_session_leave(struct meta_client *c, const struct meta_command *command, struct slice message);
+/* The caller leaves; the background thread goes on. kept: and keeps the outcome for meta_client_outcome. */
+void meta_session_leave(struct meta_client *c, const struct meta_command *command, struct slice message, bool kept);
 void meta_session_expired(struct meta_client *c, uint64_t session);
 
-/* The caller of a command goes: what becomes of its number follows from how it ended. */
-void meta_client_ended(struct meta_client *c, const struct meta_command *command, struct slice message, enum err e);
+/* The caller of a command goes: what becomes of its number follows from how it ended. kept: as above. */
+void meta_client_ended(struct meta_client *c, const struct meta_command *command, struct slice message, enum err e,
+                       bool kept);
 void meta_put_stop(struct meta_client *c); /* `stopping` is set */
 void meta_put_wait_behind(struct meta_client *c);
 /* No thread of the client runs any more. */

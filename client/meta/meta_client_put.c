@@ -52,7 +52,7 @@ static void behind_finished(void *context, enum err status, struct slice message
     if (reply.status == ERR_OK)
         meta_session_finish(c, b->command.session, b->command.seq);
     else
-        meta_session_leave(c, &b->command, bytes_slice(&b->message));
+        meta_session_leave(c, &b->command, bytes_slice(&b->message), false);
     behind_free(b);
 }
 
@@ -236,7 +236,7 @@ enum err meta_client_put(struct meta_client *c, struct meta_command *command, st
     if (outcome == REPEAT)
         e = meta_client_repeat(c, &request, ret);
     if (outcome != EARLY)
-        meta_client_ended(c, command, request.message, e);
+        meta_client_ended(c, command, request.message, e, false);
     *ret_early = outcome == EARLY;
     arena_free(&arena);
     return e;

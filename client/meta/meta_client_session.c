@@ -114,12 +114,13 @@ void meta_session_finish(struct meta_client *c, uint64_t session, uint64_t seq)
     pthread_mutex_unlock(&c->lock);
 }
 
-void meta_session_leave(struct meta_client *c, const struct meta_command *command, struct slice message)
+void meta_session_leave(struct meta_client *c, const struct meta_command *command, struct slice message, bool kept)
 {
     struct unresolved_command *u = MEM_NEW(struct unresolved_command);
     u->session = command->session;
     u->seq = command->seq;
     u->op = command->op;
+    u->kept = kept;
     if (c->options.known)
         known_uncertain(c->options.known, command);
     bytes_append(&u->message, message);

@@ -542,7 +542,7 @@ void sample_query_reply(struct prng *p, struct arena *a, unsigned max_count, str
     ret->xattr = sample_bytes(p, a, 0, LIMIT_XATTR_VALUE_BYTES);
     sample_entries(p, a, (unsigned)sample_u64(p, 0, max_count), ret);
     ret->end = sample_bool(p);
-    ret->parent_ino = any_u64(p);
+    ret->parent_ino = any_u64(p), ret->ahead_cookie = any_u64(p);
     ret->extent_count = (unsigned)sample_u64(p, 0, max_count);
     ret->extents = sample_extents(p, a, ret->extent_count, true);
     ret->statfs.inodes = any_u64(p), ret->statfs.bytes = any_u64(p);

@@ -15,6 +15,7 @@
 #include "client/meta/look_ahead.h"
 
 #define DIRECTORY 7u
+#define COOKIE 4711u
 #define ATTACHMENT 3u
 
 static struct known *known;
@@ -67,6 +68,8 @@ static struct meta_attr attr_of(unsigned n, uint64_t size)
     return (struct meta_attr){.ino = 100 + n, .nlink = 1, .size = size};
 }
 
+static uint64_t asked_behind; /* the cookie that the last look-up would send */
+
 /* The answer for name n, of the state at `index`, with `count` of those behind it, when `asked` were asked for. */
 static void answer(unsigned n, unsigned asked, unsigned count, uint64_t index, uint64_t size)
 {
@@ -76,6 +79,7 @@ static void answer(unsigned n, unsigned asked, unsigned count, uint64_t index, u
                                  .has_attr = true,
                                  .entries = entries,
                                  .entry_count = count,
+                                 .ahead_cookie = COOKIE,
                                  .index = index,
                                  .grant = {ATTACHMENT, 0}};
     for (unsigned i = 0; i < count; i++) {
@@ -88,7 +92,7 @@ static void answer(unsigned n, unsigned asked, unsigned count, uint64_t index, u
 
 static enum known_name look_up(unsigned n, struct meta_attr *ret, unsigned *ret_ahead)
 {
-    return known_lookup(known, DIRECTORY, slice_str(names[n]), ret, ret_ahead);
+    return known_lookup(known, DIRECTORY, slice_str(names[n]), ret, ret_ahead, &asked_behind);
 }
 
 static bool is_there(unsigned n, uint64_t size)
@@ -114,6 +118,7 @@ static void the_second_name_brings_others_and_their_use_more(void **state)
     assert_int_equal(asks(0), 0);
     answer(0, 0, 0, 10, 1);
     assert_int_equal(asks(1), LOOK_AHEAD_FIRST);
+    assert_int_equal(asked_behind, 0);
     answer(1, LOOK_AHEAD_FIRST, LOOK_AHEAD_FIRST, 10, 1);
     known_stats(known, &stats);
     assert_true(stats.ahead == LOOK_AHEAD_FIRST && stats.ahead_used == 0);
@@ -122,6 +127,7 @@ static void the_second_name_brings_others_and_their_use_more(void **state)
     known_stats(known, &stats);
     assert_true(stats.ahead == LOOK_AHEAD_FIRST && stats.ahead_used == LOOK_AHEAD_FIRST);
     assert_int_equal(asks(40), LOOK_AHEAD_FIRST * LOOK_AHEAD_PER_USE);
+    assert_int_equal(asked_behind, COOKIE);
 }
 
 static void what_was_known_before_does_not_count(void **state)

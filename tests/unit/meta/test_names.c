@@ -652,6 +652,42 @@ static void equal_cookies_are_brought_along_once(void **state)
         delete_entry(f, directory, cookie, others[i]);
 }
 
+/* From where the last ones ended, each but the name itself comes once. */
+static void what_comes_along_goes_on_behind_a_cookie(void **state)
+{
+    struct fixture *f = *state;
+    char name[16];
+    uint64_t directory = must_make(f, META_MKDIR, ROOT, "d", 0755), cookie = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        must_make(f, META_CREATE, directory, name, 0644);
+    }
+    struct meta_query_reply all =
+        fixture_query(f, (struct meta_query){.op = META_QUERY_READDIR, .ino = directory, .with_attr = true});
+    for (unsigned at = 0; at < all.entry_count; at++) {
+        struct meta_query q = {
+            .op = META_QUERY_LOOKUP, .ino = directory, .name = all.entries[at].name, .max_count = 7, .cookie = cookie};
+        unsigned next = at + 1; /* without a cookie it follows the name */
+        for (unsigned i = 0; cookie != 0 && i < all.entry_count; i++)
+            if (all.entries[i].cookie == cookie)
+                next = i + 1;
+        struct meta_query_reply r = fixture_query(f, q);
+        assert_int_equal(r.entry_count, 7);
+        for (unsigned i = 0; i < r.entry_count; i++, next++) {
+            next += next % all.entry_count == at;
+            assert_true(slice_equal(r.entries[i].name, all.entries[next % all.entry_count].name));
+        }
+        cookie = r.ahead_cookie;
+        assert_true(cookie == all.entries[(next - 1) % all.entry_count].cookie);
+    }
+    /* No entry has it: what would follow. */
+    struct meta_query last = {
+        .op = META_QUERY_LOOKUP, .ino = directory, .name = all.entries[5].name, .max_count = 3, .cookie = UINT64_MAX};
+    struct meta_query_reply r = fixture_query(f, last);
+    assert_int_equal(r.entry_count, 3);
+    assert_true(slice_equal(r.entries[0].name, all.entries[0].name));
+}
+
 /* The name is there whatever is wrong with others. */
 static void what_cannot_be_read_is_not_brought_along(void **state)
 {
@@ -701,6 +737,7 @@ int main(void)
         TEST(cookies_follow_from_the_name),
         TEST(a_look_up_brings_along_what_follows),
         TEST(equal_cookies_are_brought_along_once),
+        TEST(what_comes_along_goes_on_behind_a_cookie),
         TEST(what_cannot_be_read_is_not_brought_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,7 +301,7 @@ static void test_query(void **state)
 
 static void query_reply_equal(const struct meta_query_reply *x, const struct meta_query_reply *y)
 {
-    EQ(status), EQ(has_attr), EQ(end), EQ(parent_ino), EQ(statfs.inodes), EQ(statfs.bytes);
+    EQ(status), EQ(has_attr), EQ(ahead_cookie), EQ(end), EQ(parent_ino), EQ(statfs.inodes), EQ(statfs.bytes);
     EQ(entry_count), EQ(extent_count), EQ(cluster.replicas), EQ(cluster.map_version), EQ(cluster.server_count);
     EQ(session_count), EQ(waiting), EQ(inlined_count), EQ(epoch), EQ(released), EQ(referenced_count);
     inline_blocks_equal(x->inlined, y->inlined, x->inlined_count);

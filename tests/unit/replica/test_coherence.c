@@ -307,7 +307,8 @@ static void check(struct world *w, uint64_t seed, unsigned step)
             }
             for (unsigned n = 0; n < NAMES; n++) {
                 unsigned ahead;
-                enum known_name known = known_lookup(s->known, i + 1, name_of(n), &attr, &ahead);
+                uint64_t cookie;
+                enum known_name known = known_lookup(s->known, i + 1, name_of(n), &attr, &ahead, &cookie);
                 if (known == KNOWN_ABSENT && s->seen_name[i][n] > 0)
                     fail_msg("seed %" PRIu64 ", step %u: mount %u does not see name %u of %u", seed, step, m, n, i + 1);
                 if (known == KNOWN_THERE && attr.ino < s->seen_name[i][n])
