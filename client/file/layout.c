@@ -108,7 +108,7 @@ static void overlay(struct layout *l, uint64_t from, uint64_t to, bool empty, co
     first -= first > 0; /* it may go on in the first new one */
     while (end < l->count && l->extents[end].file_offset <= to)
         end++;
-    struct old o = {.list = l->extents + first, .count = end - first};
+    struct old o = {.list = l->count > 0 ? l->extents + first : NULL, .count = end - first};
     if (o.count > 0)
         o.next = o.list[0];
     struct merged m = {.list = mem_alloc((end - first + 2 * (size_t)count + 2) * sizeof *m.list)};
