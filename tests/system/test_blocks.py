@@ -461,11 +461,18 @@ def test_a_drained_server_tells_that_it_is_empty(make_cluster):
     c = make_cluster(4, [*REPAIR, "--repair-interval", "3600", "--stray-age", "6"])  # later than the comparisons that follow a new map
     c.wait_formed()
     write_files(c.mount("m").path, 40)
-    c.surfctl("blocks", "drain", 4)
-    wait_until("its copies to go", lambda: servers(c)[4]["strays_removed"] > 0, 40)
-    wait_until("it to be empty", lambda: servers(c)[4]["walk_blocks"] == 0)
-    c.nodes[4].stop()
-    wait_until("it to be removed", lambda: c.surfctl("blocks", "remove", 4, check=False).returncode == 0, 30)
+    leader = c.wait_leader()
+    number = next(n for n in c.nodes if n != leader)  # what servers tell is known to the leader alone
+    c.surfctl("blocks", "drain", number)
+    wait_until("its copies to go", lambda: servers(c)[number]["strays_removed"] > 0, 40)
+
+    def empty():
+        drained = servers(c)[number]
+        return drained["walk_blocks"] == 0 and not drained["walking"] and not drained["walk_due"]
+
+    wait_until("it to be empty, and to look no more", empty)
+    c.nodes[number].stop()
+    wait_until("it to be removed", lambda: c.surfctl("blocks", "remove", number, check=False).returncode == 0, 30)
 
 
 def test_what_blocks_shows(make_cluster):
