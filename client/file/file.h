@@ -101,7 +101,7 @@ void open_file_attr(const struct open_file *h, struct meta_attr *ret);
 /* For who has just got a lock: reads after it find everything that was committed before, the kernel's cache included.
  * attr (NULL is allowed): as of when the lock was got. */
 enum err file_refresh(struct open_file *h, const struct meta_attr *attr, struct rpc_cancel *cancel) MUST_USE;
-/* From now on its reads and writes fail with IO. */
+/* From now on its reads and writes fail with IO; of what the kernel has of the file a moment later. */
 void open_file_refuse(struct open_file *h);
 
 /* Own dirty size and mtime on top of attributes that came from the metastore. */
