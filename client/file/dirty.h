@@ -4,21 +4,9 @@
 
 #include "base/list.h"
 #include "client/block/block_client.h"
+#include "client/file/ranges.h"
 
 #define CHUNK_BYTES LIMIT_BLOCK_BYTES
-
-/* Ranges [from, to), in order, not touching one another. Zero-initialised is empty. */
-struct range {
-    uint64_t from, to;
-};
-struct ranges {
-    struct range *list;
-    unsigned count, capacity;
-};
-void ranges_add(struct ranges *r, uint64_t from, uint64_t to);
-void ranges_remove(struct ranges *r, uint64_t from, uint64_t to);
-void ranges_free(struct ranges *r);
-uint64_t ranges_bytes(const struct ranges *r);
 
 struct dirty_chunk {
     struct list_node node; /* in dirty_set, by index */

@@ -155,15 +155,8 @@ void layout_learn(struct layout *l, uint64_t from, uint64_t to, const struct met
 
 uint64_t layout_known_to(const struct layout *l, uint64_t from)
 {
-    unsigned low = 0, high = l->known.count;
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-        if (l->known.list[middle].to <= from)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < l->known.count && l->known.list[low].from <= from ? l->known.list[low].to : from;
+    unsigned n = ranges_find(&l->known, from);
+    return n < l->known.count && l->known.list[n].from <= from ? l->known.list[n].to : from;
 }
 
 bool layout_knows(const struct layout *l, uint64_t from, uint64_t to)

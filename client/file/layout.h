@@ -3,7 +3,7 @@
  * Pure; one thread at a time. Zero-initialised knows nothing. */
 #pragma once
 
-#include "client/file/dirty.h"
+#include "client/file/ranges.h"
 #include "meta/types.h"
 
 struct layout {

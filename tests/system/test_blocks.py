@@ -217,20 +217,25 @@ def test_a_blob_file_that_is_gone(make_cluster):
     wait_copies(c, 90)
 
 
+def damage_tables(node):
+    """Of its block store, which has written them when it was closed; the node is stopped then."""
+    restart(node)
+    node.stop()
+    tables = sorted((node.data / "blocks").glob("*.sst"))
+    assert tables
+    for path in tables:
+        with open(path, "r+b") as f:
+            f.seek(300)
+            f.write(b"not what was written here")
+
+
 def test_damaged_tables(make_cluster):
     """What can't be listed is copied there again by the others; and what the store can't live with is put aside."""
     c = make_cluster(3, SCRUB)
     c.wait_formed()
     m = c.mount("m")
     manifest = write_files(m.path, 30)
-    restart(c.nodes[2])
-    c.nodes[2].stop()
-    tables = sorted((c.nodes[2].data / "blocks").glob("*.sst"))
-    assert tables
-    for path in tables:
-        with open(path, "r+b") as f:
-            f.seek(300)
-            f.write(b"not what was written here")
+    damage_tables(c.nodes[2])
     before = total(c, "copied_blocks")
     c.nodes[2].start()
     check_files(c.mount("other").path, manifest)
@@ -256,14 +261,7 @@ def test_a_store_that_fails_is_told_and_gone_round(make_cluster):
     c.wait_formed()
     m = c.mount("m")
     manifest = write_files(m.path, 40)
-    restart(c.nodes[2])
-    c.nodes[2].stop()
-    tables = sorted((c.nodes[2].data / "blocks").glob("*.sst"))
-    assert tables
-    for path in tables:
-        with open(path, "r+b") as f:
-            f.seek(300)
-            f.write(b"not what was written here")
+    damage_tables(c.nodes[2])
     c.nodes[2].start()
 
     def has_them_or_failed(since):

@@ -173,14 +173,19 @@ static void test_damaged_identity(void **state)
     datadir_close(opened(&o));
 }
 
+static void make_complete(const struct datadir_options *o)
+{
+    struct datadir *d = opened(o);
+    make_part("log"), make_part("state"), make_part("blocks");
+    assert_int_equal(datadir_complete(d, &why), ERR_OK);
+    datadir_close(d);
+}
+
 static void test_missing_part(void **state)
 {
     (void)state;
     struct datadir_options o = options();
-    struct datadir *d = opened(&o);
-    make_part("log"), make_part("state"), make_part("blocks");
-    assert_int_equal(datadir_complete(d, &why), ERR_OK);
-    datadir_close(d);
+    make_complete(&o);
     char part[160];
     snprintf(part, sizeof part, "%s/log", path);
     assert_int_equal(rmdir(part), 0);
@@ -192,12 +197,9 @@ static void test_missing_durability_log(void **state)
 {
     (void)state;
     struct datadir_options o = options();
-    struct datadir *d = opened(&o);
-    make_part("log"), make_part("state"), make_part("blocks");
-    assert_int_equal(datadir_complete(d, &why), ERR_OK);
-    datadir_close(d);
+    make_complete(&o);
     datadir_close(opened(&o)); /* it never had one */
-    d = opened(&o);
+    struct datadir *d = opened(&o);
     make_part("durability");
     assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
     assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
