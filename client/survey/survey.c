@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define HOPS_MAX 5u /* leaders that are asked one after the other */
+#define AGAIN_NS (100 * NS_PER_MS) /* between two tries, while an election or another change is under way */
 #define NODE_TIMEOUT_NS (1500 * NS_PER_MS)
 
 /* One node is asked on a thread of its own, with an arena of its own: a dead machine must not delay the others. The
@@ -145,21 +146,29 @@ static void judge(struct survey *s)
         s->leader = NULL;
 }
 
+/* Refusals that changed nothing and pass by themselves. */
+static bool passes(enum err e)
+{
+    return e == ERR_NOT_LEADER || e == ERR_NO_LEADER || e == ERR_BUSY_NOW;
+}
+
 enum err survey_ask_leader(const struct asker *a, unsigned method, struct slice message, struct slice *ret_message,
                            struct err_text *why)
 {
-    enum err e = ERR_NO_LEADER;
-    (void)err_explain(why, e, "the metastore has no leader now");
-    for (unsigned hop = 0; hop < HOPS_MAX; hop++) {
+    int64_t until_ns = clock_boot_ns() + a->timeout_ns;
+    for (;;) {
         struct survey s;
         TRY(survey_ask(a, &s, why));
-        if (!s.leader)
-            continue;
-        e = asker_ask(a, s.leader->address, method, message, a->timeout_ns, ret_message, why);
-        if (e != ERR_NOT_LEADER && e != ERR_NO_LEADER)
-            break;
+        enum err e = ERR_NO_LEADER;
+        if (s.leader)
+            e = asker_ask(a, s.leader->address, method, message, a->timeout_ns, ret_message, why);
+        else
+            (void)err_explain(why, e, "the metastore has no leader now");
+        bool elects = s.leader || survey_majority_serves(&s);
+        if (!passes(e) || !elects || clock_boot_ns() + AGAIN_NS > until_ns)
+            return e;
+        nanosleep(&(struct timespec){.tv_nsec = AGAIN_NS}, NULL);
     }
-    return e;
 }
 
 enum err survey_ask(const struct asker *a, struct survey *ret, struct err_text *why)

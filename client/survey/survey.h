@@ -22,7 +22,8 @@ struct survey {
 /* Asks the asker's servers, learns the others from them and asks those, all with a short time-out. Fails only when
  * nobody answers at all; why names whom it asked. What is found lives in the asker's arena. */
 enum err survey_ask(const struct asker *a, struct survey *ret, struct err_text *why) MUST_USE;
-/* Asks whoever leads; leaders come and go meanwhile. On ERR_OK *ret_message is in the arena. */
+/* Asks whoever leads. A refusal that passes by itself (NOT_LEADER, NO_LEADER while a majority is there to elect one,
+ * BUSY_NOW) is asked again until the asker's time is over. On ERR_OK *ret_message is in the arena. */
 enum err survey_ask_leader(const struct asker *a, unsigned method, struct slice message, struct slice *ret_message,
                            struct err_text *why) MUST_USE;
 /* The node, or NULL and why with the ids that there are. */

@@ -1,5 +1,6 @@
 """Members of the metastore come and go while it is in use."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -142,6 +143,17 @@ def test_one_change_at_a_time(cluster):
             cluster.nodes[n].process.signal(signal.SIGCONT)
     clusters.wait_until("one outcome or the other", lambda: cluster.members() in ({1: "voter", 2: "voter", 3: "voter"}, {
         1: "voter", 2: "voter", 3: "voter", 4: "learner"}))
+
+
+def test_who_changes_while_another_change_is_under_way_waits(cluster):
+    """A refusal that passes within a round trip is nobody's to see: several ask at once, and all get what they ask for."""
+    addresses = {number: f"127.0.0.1:{port}" for number, port in zip((4, 5, 6), clusters.free_ports(3), strict=True)}
+    for _ in range(5):
+        for change in ("add", "remove"):
+            asked = [["members", change, number, *([address] if change == "add" else [])] for number, address in addresses.items()]
+            with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+                list(pool.map(lambda words: cluster.surfctl(*words), asked))
+    assert set(cluster.members()) == {1, 2, 3}
 
 
 def test_a_node_moves_to_another_address(cluster, mounts):
