@@ -12,6 +12,8 @@ import subprocess
 import threading
 import time
 
+import stacks
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SURF_BIN", ROOT / "build" / "release" / "bin"))
 # Sanitized binaries are several times slower; waits stretch with them.
@@ -121,6 +123,7 @@ class Process:
 
     def __init__(self, name, command, log, env=None):
         self.name, self.command, self.log = name, [str(c) for c in command], pathlib.Path(log)
+        self.stopped = False
         with open(self.log, "ab") as out:
             self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True)
 
@@ -132,20 +135,27 @@ class Process:
         return self.popen.poll() is None
 
     def signal(self, number):
-        if self.running():
-            os.kill(self.pid, number)
+        """SIGCONT is for who was sent SIGSTOP: it takes away each SIGSTOP that is on its way, and a sanitizer's search for leaks, with which a
+        process ends, attaches to its threads by one and waits for it."""
+        if not self.running() or (number == signal.SIGCONT and not self.stopped):
+            return
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.stopped = number == signal.SIGSTOP
+        os.kill(self.pid, number)
 
     def kill(self):
         self.signal(signal.SIGKILL)
         self.popen.wait(20 * PATIENCE)
 
     def terminate(self, seconds=30):
-        """SIGTERM and the exit code; SIGKILL when it does not end in time (then None)."""
+        """SIGTERM and the exit code; SIGKILL when it does not end in time (then None, and its log ends with what it waited for)."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
             return self.popen.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
+            with open(self.log, "a") as log:
+                log.write(f"{self.name} does not end:\n{stacks.of(self.pid)}\n")
             self.kill()
             return None
 

@@ -70,7 +70,7 @@ class Clients:
             process.signal(signal.SIGTERM)
         for process, _ in self.running.values():
             code = process.terminate(30)
-            assert code == 0, f"{process.name} ended with {code}:\n{process.tail()}"
+            assert code == 0, f"{process.name} ended with {code}:\n{process.tail(500)}"
         self.running = {}
 
     def kill(self):
