@@ -169,6 +169,9 @@ void node_close(struct node *n);
 const char *node_own_address(const struct node *n);
 /* Neither crashed, nor stepped aside, nor faulted, nor stopping. */
 bool node_in_service(const struct node *n);
+/* Its own state of the metastore goes on: it is a member. One that was removed keeps what it had, and hears of nothing
+ * any more. */
+bool node_has_state(const struct node *n);
 
 /* node_replica.c */
 enum err node_replica_open(struct node *n, struct err_text *why) MUST_USE;
@@ -188,6 +191,9 @@ void node_members_describe(const struct node *n, struct wire_members *ret); /* a
 void node_members_connect(struct node *n);
 bool node_members_connected(const struct node *n);       /* all of them */
 struct member *node_member(struct node *n, uint32_t id); /* NULL: not known */
+/* One that another node has named, for a node without a state that says who is a member. NULL: there is no place left,
+ * or the address is none. */
+struct member *node_member_told(struct node *n, uint32_t id, struct slice address);
 /* Counting from *at, 0 at first: the next member that has a connection. NULL: no more. */
 struct member *node_member_next(struct node *n, unsigned *at);
 struct slice node_hello(struct node *n); /* what this node says of itself; until the next call */

@@ -143,6 +143,11 @@ static struct member *place(struct node *n, uint32_t id, struct slice address)
     return m;
 }
 
+struct member *node_member_told(struct node *n, uint32_t id, struct slice address)
+{
+    return id == 0 || address.size == 0 ? NULL : place(n, id, address);
+}
+
 static void begin_set(struct node *n)
 {
     for (unsigned i = 0; i < NODE_MEMBERS_MAX; i++)

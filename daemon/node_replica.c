@@ -151,6 +151,11 @@ static void on_check(uv_check_t *check)
 
 /* ---- what it tells ---- */
 
+bool node_has_state(const struct node *n)
+{
+    return n->replica && !replica_is_removed(n->replica);
+}
+
 static void role_changed(void *context)
 {
     struct node *n = context;

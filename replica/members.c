@@ -88,6 +88,12 @@ bool members_admit(struct replica *r, const struct replica_message *m, const uin
     return !is_answer(m);
 }
 
+bool replica_is_removed(const struct replica *r)
+{
+    const struct raft_config *config = raft_config(r->raft);
+    return r->removed_at != 0 || (config->count > 0 && r->leader == 0 && !raft_config_find(config, r->options.id));
+}
+
 bool replica_member_is_foreign(const struct replica *r, uint32_t id)
 {
     for (size_t i = 0; i < ARRAY_SIZE(r->peers); i++)

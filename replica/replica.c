@@ -325,9 +325,7 @@ void replica_status(struct replica *r, struct replica_status *ret)
     ret->puts_recovered = r->durable.recovered;
     ret->puts_waiting = r->durable.log ? durability_log_count(r->durable.log) : 0;
     raft_status(r->raft, &ret->raft);
-    const struct raft_config *config = raft_config(r->raft);
-    ret->removed =
-        r->removed_at != 0 || (config->count > 0 && r->leader == 0 && !raft_config_find(config, r->options.id));
+    ret->removed = replica_is_removed(r);
     struct raftlog_bounds bounds;
     raftlog_bounds(r->log, &bounds);
     ret->log_bytes = bounds.bytes;

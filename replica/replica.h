@@ -288,8 +288,8 @@ struct replica_snapshot_status { /* one that is being sent or received */
 };
 struct replica_status {
     struct raft_status raft;
-    bool leader_ready, suspended, removed; /* removed: the configuration does not have this member any more */
-    const char *fault;                     /* empty: none */
+    bool leader_ready, suspended, removed;
+    const char *fault; /* empty: none */
     uint64_t flushed_index, log_bytes;
     unsigned log_segments;
     struct replica_snapshot_status sending[LIMIT_NODES], receiving; /* receiving.total_bytes 0: none */
@@ -307,5 +307,7 @@ void replica_status(struct replica *r, struct replica_status *ret);
 struct leases_status;
 void replica_leases(const struct replica *r, struct leases_status *ret);
 const struct raft_config *replica_config(const struct replica *r);
+/* The configuration does not have this member any more: its state stays what it is. */
+bool replica_is_removed(const struct replica *r);
 /* It has been heard with another identity than the configuration says. */
 bool replica_member_is_foreign(const struct replica *r, uint32_t id);

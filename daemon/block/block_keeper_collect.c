@@ -194,7 +194,7 @@ void keeper_collect_tick(struct block_keeper *k)
     struct node *n = k->node;
     struct meta_collection own = {0};
     int64_t now_ns = clock_boot_ns(), interval_ns = (int64_t)n->config.repair_interval_s * NS_PER_S;
-    if (n->replica && replica_meta(n->replica))
+    if (node_has_state(n) && replica_meta(n->replica))
         meta_collection(replica_meta(n->replica), &own);
     if (own.epoch > 0)
         block_keeper_epoch_told(n, own.epoch, own.released);

@@ -1,6 +1,7 @@
 /* The map of the block servers, and who of them answers. A metastore member reads the map from its own state, another
- * node asks the leader when it hears of a new version. A map that is old for a while does no harm: copies are only
- * added by it, and removed only with the consent of servers that go by the same one (block_keeper_stray.c). */
+ * node, and one that was a member, asks the leader when it hears of a new version. A map that is old for a while does
+ * no harm: copies are only added by it, and removed only with the consent of servers that go by the same one
+ * (block_keeper_stray.c). */
 #include <string.h>
 
 #define LOG_MODULE "keeper"
@@ -14,12 +15,16 @@
 
 /* ---- news of the map ---- */
 
+static uint64_t latest_version(const struct block_keeper *k)
+{
+    return k->news.waits ? k->news.version : k->map.version;
+}
+
 static void take_map(struct block_keeper *k, const struct meta_query_reply *reply)
 {
     struct keeper_news *news = &k->news;
-    uint64_t latest = news->waits ? news->version : k->map.version;
     unsigned count = reply->cluster.server_count;
-    if (reply->cluster.map_version == latest || count > LIMIT_BLOCK_SERVERS)
+    if (reply->cluster.map_version <= latest_version(k) || count > LIMIT_BLOCK_SERVERS)
         return;
     news->waits = true;
     news->version = reply->cluster.map_version;
@@ -55,8 +60,7 @@ static void on_map(void *context, const struct rpc_response *response)
 void block_keeper_map_told(struct node *n, uint64_t version, struct rpc_peer *from)
 {
     struct block_keeper *k = n->keeper;
-    if (!k || k->closing || k->asking_map || version == 0 ||
-        version == (k->news.waits ? k->news.version : k->map.version))
+    if (!k || k->closing || k->asking_map || version <= latest_version(k))
         return;
     k->asking_map = true;
     arena_reset(&k->arena);
@@ -222,7 +226,7 @@ static void probe(struct keeper_server *s, int64_t now_ns)
 void keeper_map_tick(struct block_keeper *k)
 {
     int64_t now_ns = clock_boot_ns(), delay_ns = (int64_t)k->node->config.repair_delay_s * NS_PER_S;
-    if (k->node->replica)
+    if (node_has_state(k->node))
         read_own_map(k);
     if (k->news.waits && !k->walk.running && !k->heal.suspects.healing)
         apply_news(k);

@@ -81,16 +81,6 @@ static struct member *next_member(struct keeper_refs *r)
     return NULL;
 }
 
-/* One that the metastore has let go of hears of nothing any more. */
-static bool may_ask_itself(const struct node *n)
-{
-    struct replica_status status;
-    if (!n->replica)
-        return false;
-    replica_status(n->replica, &status);
-    return !status.removed;
-}
-
 void keeper_refs_ask(struct block_keeper *k, struct keeper_refs *r, void (*done)(struct block_keeper *k))
 {
     struct node *n = k->node;
@@ -101,7 +91,7 @@ void keeper_refs_ask(struct block_keeper *k, struct keeper_refs *r, void (*done)
     r->done = done;
     r->under_way = true;
     arena_reset(&r->arena);
-    if (may_ask_itself(n)) {
+    if (node_has_state(n)) {
         r->own = (struct replica_query){.query = query, .arena = &r->arena, .done = on_own_answer, .context = r};
         replica_query(n->replica, &r->own);
         return;

@@ -50,6 +50,8 @@ static void follow_hint(struct block_reporter *r, struct slice message)
     arena_reset(&r->arena);
     wire_error_decode(message, &r->arena, &error);
     struct member *leader = node_member(r->node, error.leader_id);
+    if (!leader && !node_has_state(r->node)) /* all that it knew may have been members once */
+        leader = node_member_told(r->node, error.leader_id, error.leader_address);
     if (!leader) {
         ask_next(r);
         return;
@@ -59,13 +61,13 @@ static void follow_hint(struct block_reporter *r, struct slice message)
         report(r);
 }
 
-/* The members and the map of the block servers, for one that has no state to read them from. */
+/* The members, the map of the block servers and the collection's epoch, for one that has no state to read them from. */
 static void learn_cluster(struct block_reporter *r, struct slice message)
 {
     struct wire_members members;
     struct err_text why;
     arena_reset(&r->arena);
-    if (r->node->replica || wire_members_decode(message, &r->arena, &members, &why) != ERR_OK)
+    if (node_has_state(r->node) || wire_members_decode(message, &r->arena, &members, &why) != ERR_OK)
         return;
     node_members_learn(r->node, &members);
     block_keeper_epoch_told(r->node, members.epoch, members.released);

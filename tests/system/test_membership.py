@@ -8,6 +8,7 @@ import pathlib
 import signal
 
 import cluster as clusters
+import manifest as manifests
 import workload
 
 FLAGS = ["-s", "both"]
@@ -154,6 +155,30 @@ def test_who_changes_while_another_change_is_under_way_waits(cluster):
             with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
                 list(pool.map(lambda words: cluster.surfctl(*words), asked))
     assert set(cluster.members()) == {1, 2, 3}
+
+
+def test_who_has_left_the_metastore_serves_blocks_on(cluster, mounts):
+    """Which block servers there are, and who leads, it does not learn from its own state any more."""
+    a, b = mounts
+    manifest = manifests.write_files(a.path, 40)
+    leader = cluster.wait_leader()
+    first, *others = [n for n in (1, 2, 3) if n != leader] + [leader]
+    cluster.surfctl("members", "remove", first)
+    for number in (4, 5):
+        grow(cluster, number)
+
+    def all_report():
+        done = cluster.surfctl("--json", "blocks", check=False)
+        return done.returncode == 0 and [s["id"] for s in json.loads(done.stdout)["servers"] if s["reporting"]] == [1, 2, 3, 4, 5]
+
+    clusters.wait_until("all block servers to be heard", all_report)
+    for number in others:  # of its own configuration
+        cluster.surfctl("members", "remove", number)
+    clusters.wait_until("the metastore to be others", lambda: cluster.members() == {4: "voter", 5: "voter"})
+    clusters.wait_until("all block servers to be heard again", all_report)
+    done = cluster.surfctl("-t", 30 * clusters.PATIENCE, "fsck", "--wait", 30 * clusters.PATIENCE, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout
+    manifests.check_files(b.path, manifest)
 
 
 def test_a_node_moves_to_another_address(cluster, mounts):
