@@ -113,6 +113,23 @@ static void members_text(const uint32_t *members, unsigned count, char *to, size
         at += (size_t)snprintf(to + at, size - at, "%s%u", i ? "," : "", members[i]);
 }
 
+/* A log has files from its beginning. */
+static bool is_empty_log(const struct datadir *d, const char *name)
+{
+    int fd = openat(d->lock_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return false; /* who opens it says what is wrong */
+    }
+    bool empty = true;
+    for (struct dirent *entry; empty && (entry = readdir(dir));)
+        empty = entry->d_name[0] == '.' || strcmp(entry->d_name, "lost+found") == 0;
+    closedir(dir);
+    return empty;
+}
+
 /* What this node has stored and told others of must be there. */
 static enum err check_parts(const struct datadir *d, const struct datadir_options *o, struct err_text *why)
 {
@@ -120,18 +137,22 @@ static enum err check_parts(const struct datadir *d, const struct datadir_option
     bool of_metastore = (i->roles & WIRE_NODE_META) && !o->rebuild;
     const struct {
         const char *name;
-        bool there;
+        bool there, is_log;
         const char *option;
-    } parts[] = {{"log", i->complete && of_metastore, ""},
-                 {"state", i->complete && of_metastore, ""},
-                 {"durability", i->durability && of_metastore, ""},
-                 {"blocks", i->complete && (i->roles & WIRE_NODE_BLOCK) && !o->rebuild_blocks, "-blocks"}};
-    for (size_t p = 0; p < ARRAY_SIZE(parts); p++)
-        if (parts[p].there && faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0)
+    } parts[] = {{"log", i->complete && of_metastore, true, ""},
+                 {"state", i->complete && of_metastore, false, ""},
+                 {"durability", i->durability && of_metastore, true, ""},
+                 {"blocks", i->complete && (i->roles & WIRE_NODE_BLOCK) && !o->rebuild_blocks, false, "-blocks"}};
+    for (size_t p = 0; p < ARRAY_SIZE(parts); p++) {
+        if (!parts[p].there)
+            continue;
+        bool missing = faccessat(d->lock_fd, parts[p].name, F_OK, 0) != 0;
+        if (missing || (parts[p].is_log && is_empty_log(d, parts[p].name)))
             return err_explain(why, ERR_CORRUPT,
-                               "%.120s/%s is missing: what this node had stored there is lost; "
+                               "%.120s/%s is %s: what this node had stored there is lost; "
                                "surfd --rebuild%s takes it anew from the others",
-                               d->path, parts[p].name, parts[p].option);
+                               d->path, parts[p].name, missing ? "missing" : "empty", parts[p].option);
+    }
     return ERR_OK;
 }
 

@@ -53,6 +53,7 @@ struct keeper_server {
     struct rpc_peer *peer; /* NULL: this server */
     bool up, probing;
     bool failed; /* its store takes no blocks any more; it can be asked for those that it has */
+    bool full;   /* the same, until it has room again */
     int64_t probed_ns, answered_ns;
     uint64_t boot_id; /* 0: not heard yet */
 };
@@ -101,6 +102,7 @@ struct keeper_walk {
     uint32_t frame_sizes[REPAIR_FRAME_MAX];
     unsigned frame_count, frame_read; /* so many are to be read, and were dealt with */
     uint64_t frame_failed;
+    bool frame_refused; /* a server that it should have gone to is full */
 
     /* strays that go */
     struct sha256 leaving[REPAIR_SURE_MAX];

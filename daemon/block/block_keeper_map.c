@@ -200,6 +200,11 @@ static void on_probed(void *context, const struct rpc_response *response)
     if (!well)
         return;
     s->failed = info.failed;
+    if (s->full && !info.full) {
+        keeper_walk_due(k, 0, "a block server has room again");
+        k->short_due_ns = MAX(k->short_due_ns, clock_boot_ns() + KEEPER_SHORT_NS);
+    }
+    s->full = info.full;
     if (!s->failed)
         s->answered_ns = clock_boot_ns();
     if (!was_up) {

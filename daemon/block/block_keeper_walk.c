@@ -206,6 +206,15 @@ static void vet_next(struct block_keeper *k)
 
 /* ---- copies ---- */
 
+/* Those of a set that take blocks. When one has room again, a walk brings it what it lacks. */
+static uint64_t with_room(const struct block_keeper *k, uint64_t set)
+{
+    for (unsigned s = 0; s < k->map.count; s++)
+        if (k->servers[s]->full)
+            set &= ~UPKEEP_BIT(s);
+    return set;
+}
+
 static void on_read(uv_work_t *work)
 {
     struct block_keeper *k = work->data;
@@ -231,8 +240,10 @@ static void send_frame(struct block_keeper *k, const struct wire_block_put *put)
 {
     struct keeper_walk *w = &k->walk;
     struct slice message = wire_block_put_encode(put, &k->arena);
+    uint64_t to = with_room(k, w->batch.frame_to);
+    w->frame_refused = to != w->batch.frame_to;
     for (unsigned s = 0; s < k->map.count; s++) {
-        if (!(w->batch.frame_to & UPKEEP_BIT(s)))
+        if (!(to & UPKEEP_BIT(s)))
             continue;
         if (!keeper_server_ready(k->servers[s])) {
             w->frame_failed |= UPKEEP_BIT(s);
@@ -272,6 +283,7 @@ static void on_frame_read(uv_work_t *work, int cancelled)
         w->retry = true;
     }
     w->frame_failed = 0;
+    w->frame_refused = false;
     w->frame_count = count;
     struct wire_block_put put = {.durable = true,
                                  .ids = ids,
@@ -288,10 +300,9 @@ static void on_frame_read(uv_work_t *work, int cancelled)
 static void frame_over(struct block_keeper *k)
 {
     struct keeper_walk *w = &k->walk;
-    if (w->frame_failed) {
+    if (w->frame_failed || w->frame_refused)
         w->failed += w->frame_count;
-        w->retry = true;
-    }
+    w->retry = w->retry || w->frame_failed;
     if (goes_on(k))
         push_next(k);
     else
@@ -317,10 +328,23 @@ static void on_copied(void *context, const struct rpc_response *response)
 }
 
 /* The next blocks that go to the same servers, and were touched last at the same time, in one frame. */
+static bool next_frame(struct block_keeper *k)
+{
+    struct keeper_walk *w = &k->walk;
+    while (repair_batch_frame(&w->batch)) {
+        if (with_room(k, w->batch.frame_to) != 0)
+            return true;
+        for (unsigned f = 0; f < w->batch.frame_count; f++)
+            repair_batch_copied(&w->batch, w->batch.frame[f]);
+        w->failed += w->batch.frame_count;
+    }
+    return false;
+}
+
 static void push_next(struct block_keeper *k)
 {
     struct keeper_walk *w = &k->walk;
-    if (!repair_batch_frame(&w->batch)) {
+    if (!next_frame(k)) {
         w->position = upkeep_position(&w->after, WIRE_UPKEEP_WHOLE);
         keeper_strays_begin(k);
         return;

@@ -7,10 +7,12 @@ import os
 import re
 import struct
 import subprocess
+import threading
 
 import pytest
 
 import cluster as clusters
+import manifest as manifests
 import web
 import workload
 
@@ -91,6 +93,7 @@ def test_full_disk_steps_aside_and_comes_back(make_cluster, disks):
         c.wait_caught_up()
         assert len(list(a.path.iterdir())) == 51
         c.check_sound()
+        manifests.check_files(a.path, manifest)
     finally:
         for mount in c.mounts.values():
             mount.stop()
@@ -107,6 +110,12 @@ def test_a_server_without_room_is_told_and_not_counted(make_cluster, disks):
 
     def full():
         return {b["id"]: b["full"] for b in c.status()["block_servers"]}
+
+    def blocks():
+        return json.loads(c.surfctl("--json", "blocks").stdout)
+
+    def walks():
+        return [s["walks"] for s in blocks()["servers"]]
 
     def space():
         s = os.statvfs(c.mounts["a"].path)
@@ -138,6 +147,11 @@ def test_a_server_without_room_is_told_and_not_counted(make_cluster, disks):
         assert "\nsurf_blocks_full 1\n" in cluster_web.get(2, "/metrics").text
         clusters.wait_until("df to know", lambda: space()[0] == 0)
         assert space()[1] > 0
+        manifest = manifests.write_files(a.path, 20)
+        clusters.wait_until("what it lacks to be told", lambda: blocks()["short_blocks"] >= 20)
+        looked = clusters.wait_until("the others to have looked", lambda: walks() if blocks()["settled"] else None, 30)
+        threading.Event().wait(6)  # it used to be offered them every two seconds
+        assert walks() == looked
         ballast.unlink()
         clusters.wait_until("it to take blocks again", lambda: not any(full().values()))
         clusters.wait_until("df to know", lambda: 0 < space()[0] <= (512 - 128) << 20)

@@ -89,6 +89,21 @@ static void make_part(const char *name)
     assert_int_equal(mkdir(part, 0700), 0);
 }
 
+/* A log with something in it. */
+static void make_log(const char *name)
+{
+    char hard[32];
+    snprintf(hard, sizeof hard, "%s/hard", name);
+    make_part(name), make_part(hard);
+}
+
+static void remove_part(const char *name)
+{
+    char part[160];
+    snprintf(part, sizeof part, "%s/%s", path, name);
+    assert_int_equal(rmdir(part), 0);
+}
+
 static void test_made_and_opened_again(void **state)
 {
     (void)state;
@@ -104,7 +119,7 @@ static void test_made_and_opened_again(void **state)
     d = opened(&o);
     assert_memory_equal(datadir_uuid(d), uuid, 16);
     assert_int_equal(datadir_set_cluster_id(d, cluster, &why), ERR_OK);
-    make_part("log"), make_part("state"), make_part("blocks");
+    make_log("log"), make_part("state"), make_part("blocks");
     assert_int_equal(datadir_complete(d, &why), ERR_OK);
     datadir_close(d);
 
@@ -176,7 +191,7 @@ static void test_damaged_identity(void **state)
 static void make_complete(const struct datadir_options *o)
 {
     struct datadir *d = opened(o);
-    make_part("log"), make_part("state"), make_part("blocks");
+    make_log("log"), make_part("state"), make_part("blocks");
     assert_int_equal(datadir_complete(d, &why), ERR_OK);
     datadir_close(d);
 }
@@ -186,9 +201,9 @@ static void test_missing_part(void **state)
     (void)state;
     struct datadir_options o = options();
     make_complete(&o);
-    char part[160];
-    snprintf(part, sizeof part, "%s/log", path);
-    assert_int_equal(rmdir(part), 0);
+    remove_part("log/hard");
+    refused(&o, ERR_CORRUPT, "log is empty");
+    remove_part("log");
     refused(&o, ERR_CORRUPT, "log is missing");
 }
 
@@ -200,14 +215,14 @@ static void test_missing_durability_log(void **state)
     make_complete(&o);
     datadir_close(opened(&o)); /* it never had one */
     struct datadir *d = opened(&o);
-    make_part("durability");
+    make_log("durability");
     assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
     assert_int_equal(datadir_has_durability(d, &why), ERR_OK);
     datadir_close(d);
     datadir_close(opened(&o));
-    char part[160];
-    snprintf(part, sizeof part, "%s/durability", path);
-    assert_int_equal(rmdir(part), 0);
+    remove_part("durability/hard");
+    refused(&o, ERR_CORRUPT, "durability is empty");
+    remove_part("durability");
     refused(&o, ERR_CORRUPT, "durability is missing");
     assert_non_null(strstr(why.text, "--rebuild "));
     o.rebuild = true;
@@ -232,7 +247,7 @@ static void test_blocks_aside(void **state)
     (void)state;
     struct datadir_options o = options();
     struct datadir *d = opened(&o);
-    make_part("log"), make_part("state"), make_part("blocks"), make_part("blocks/old");
+    make_log("log"), make_part("state"), make_part("blocks"), make_part("blocks/old");
     assert_int_equal(datadir_complete(d, &why), ERR_OK);
     assert_int_equal(datadir_put_blocks_aside(d, &why), ERR_OK);
     rename_part("blocks.damaged/old", "old");
