@@ -48,6 +48,15 @@ void frame_parser_close(struct frame_parser *p)
     frame_parser_init(p);
 }
 
+/* Of a long frame so much is left. What is there is copied when the buffer grows: so it grows seldom, never for the
+ * last few bytes, and not by more than is needed, since it may be kept as a block's memory. */
+static void grow(struct bytes *b, size_t left, size_t want)
+{
+    size_t room = b->capacity - b->size, more = MAX(want, PARSER_GROWTH * b->size);
+    if (room < MIN(left, want))
+        bytes_reserve_exactly(b, left <= more + want ? left : more);
+}
+
 uint8_t *frame_parser_room(struct frame_parser *p, size_t want, size_t *ret_room)
 {
     struct bytes *b = &p->buffer;
@@ -61,15 +70,13 @@ uint8_t *frame_parser_room(struct frame_parser *p, size_t want, size_t *ret_room
         b->size -= p->consumed;
     }
     p->consumed = 0;
-    size_t room = want;
-    if (p->frame_size > b->size)
-        room = MAX(want, MIN(p->frame_size - b->size, MAX(want, PARSER_GROWTH * b->size)));
-    if (p->frame_size > b->size)
-        bytes_reserve_exactly(b, room); /* it grows by more than it has as it is, and may be kept as a block's memory */
+    bool is_long = p->frame_size > b->size && p->frame_size >= PARSER_TAKE_BYTES;
+    if (is_long)
+        grow(b, p->frame_size - b->size, want);
     else
-        bytes_reserve(b, room);
+        bytes_reserve(b, want);
     /* Not into the frame behind a long one: frame_parser_take would have to copy that. */
-    *ret_room = p->frame_size > b->size ? room : b->capacity - b->size;
+    *ret_room = MIN(b->capacity - b->size, is_long ? p->frame_size - b->size : SIZE_MAX);
     return b->data ? b->data + b->size : NULL;
 }
 

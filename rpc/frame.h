@@ -59,7 +59,7 @@ struct frame_parser {
 };
 void frame_parser_init(struct frame_parser *p);
 void frame_parser_close(struct frame_parser *p);
-/* Room to read into; at least `want` bytes. */
+/* Room to read into: at least `want` bytes, or what a long frame lacks. */
 uint8_t *frame_parser_room(struct frame_parser *p, size_t want, size_t *ret_room);
 void frame_parser_fed(struct frame_parser *p, size_t size);
 /* ERR_OK with *ret_ready false: more bytes are needed. ERR_PROTOCOL or ERR_TOO_BIG: close the connection; `why` says

@@ -52,7 +52,8 @@ static void parse(struct slice input, size_t piece, bool take)
     for (size_t fed = 0; fed < input.size && e == ERR_OK;) {
         size_t room, size = MIN(piece, input.size - fed);
         uint8_t *to = frame_parser_room(&p, size, &room);
-        CHECK(room >= size);
+        CHECK(room > 0);
+        size = MIN(size, room);
         memcpy(to, input.data + fed, size);
         frame_parser_fed(&p, size);
         fed += size;
