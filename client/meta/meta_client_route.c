@@ -14,6 +14,7 @@
 
 #define CONNECT_TIMEOUT_NS (2 * NS_PER_S)
 #define PAUSE_STEP_NS (20 * NS_PER_MS) /* how often a pause looks at its cancel */
+#define LAST_TRY_NS (250 * NS_PER_MS)  /* at least, and an eighth of all the time at most */
 #define WAITING_FIRST_NS (300 * NS_PER_MS)
 #define WAITING_EVERY_NS NS_PER_S
 
@@ -227,14 +228,24 @@ static enum err wait_before_next(struct meta_route *r, const struct meta_request
     return meta_route_pause(pause_ns, request->cancel);
 }
 
+/* Another try would hardly be answered in time, and what was asked for might be done behind it without anybody's
+ * knowing. */
+static bool is_too_late(const struct meta_request *request, const struct progress *p, int64_t now_ns)
+{
+    int64_t left_ns = request->give_up_ns - now_ns, all_ns = request->give_up_ns - p->begun_ns;
+    return left_ns <= 0 || (p->patience.failures > 0 && left_ns < MIN(LAST_TRY_NS, all_ns / 8));
+}
+
 enum err meta_route_call(struct meta_route *r, const struct meta_request *request, struct rpc_call **ret_call,
                          struct slice *ret_message)
 {
     struct progress progress = {.begun_ns = clock_boot_ns()};
     route_patience_init(&progress.patience);
     for (int64_t now = progress.begun_ns;; now = clock_boot_ns()) {
-        if (request->give_up_ns && now >= request->give_up_ns)
+        if (request->give_up_ns && is_too_late(request, &progress, now)) {
+            TRY(meta_route_pause(request->give_up_ns - now, request->cancel));
             return ERR_TIMEOUT;
+        }
         pthread_mutex_lock(&r->lock);
         size_t asked = r->choice.current;
         struct rpc_channel *channel = request->held ? r->held[asked] : r->channels[asked];

@@ -27,6 +27,7 @@ struct world {
     struct meta_client *client;
     atomic_uint expired, waiting;
     char waited_for[1024];
+    bool tells_not_done;
 };
 
 static void on_expired(void *context, uint64_t session)
@@ -62,6 +63,7 @@ static enum err open_client(struct world *w, const struct rpc_address *servers, 
                                           .client_name = "test",
                                           .open_timeout_ns = soft_ns ? soft_ns : PATIENCE_NS,
                                           .soft_timeout_ns = soft_ns,
+                                          .tells_not_done = w->tells_not_done,
                                           .on_expired = on_expired,
                                           .on_waiting = on_waiting,
                                           .context = w};
@@ -300,6 +302,23 @@ static void test_soft_gives_up(void **state)
     free_world(w);
 }
 
+/* Who refuses takes a while to say so, and says that it is not done: no last try goes out whose answer nobody would
+ * await. */
+static void test_what_everybody_refuses_is_not_done(void **state)
+{
+    (void)state;
+    struct world *w = new_world();
+    struct err_text why;
+    w->tells_not_done = true;
+    assert_int_equal(open_client(w, &w->a.address, 1, 400 * NS_PER_MS, &why), ERR_OK);
+    set_mode(&w->a, FAKE_DEFERS, ERR_NO_LEADER);
+    for (unsigned i = 0; i < 10; i++) {
+        struct meta_reply reply;
+        assert_int_equal(mkdir_call(w, NULL, &reply), ERR_NOT_DONE);
+    }
+    free_world(w);
+}
+
 static void test_a_silent_leader_is_left(void **state)
 {
     (void)state;
@@ -395,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_an_expired_session_is_not_continued),
         cmocka_unit_test(test_a_keepalive_notices),
         cmocka_unit_test(test_soft_gives_up),
+        cmocka_unit_test(test_what_everybody_refuses_is_not_done),
         cmocka_unit_test(test_a_silent_leader_is_left),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_no_such_export),

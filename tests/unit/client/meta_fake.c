@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "proto/methods.h"
 #include "proto/wire_meta.h"
 
@@ -18,10 +19,38 @@ static enum err on_hello(void *context, struct slice hello, uint64_t *ret_tag, s
     return e;
 }
 
-static void refuse(struct fake_node *n, struct rpc_request *request, enum err e)
+static void refuse(struct fake_node *n, struct rpc_request *request, enum err e, bool not_done)
 {
-    struct wire_error error = {.leader_address = slice_str(n->hint)};
+    struct wire_error error = {.leader_address = slice_str(n->hint), .not_done = not_done};
     rpc_reply(request, e, wire_error_encode(&error, &request->arena), NULL);
+}
+
+struct deferred {
+    uv_timer_t timer;
+    struct fake_node *node;
+    struct rpc_request *request;
+};
+
+static void on_freed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void on_deferred(uv_timer_t *timer)
+{
+    struct deferred *d = timer->data;
+    refuse(d->node, d->request, (enum err)atomic_load(&d->node->refusal), true);
+    uv_close((uv_handle_t *)timer, on_freed);
+}
+
+static void defer(struct fake_node *n, struct rpc_request *request)
+{
+    struct deferred *d = MEM_NEW(struct deferred);
+    d->node = n;
+    d->request = request;
+    d->timer.data = d;
+    CHECK(uv_timer_init(&n->loop, &d->timer) == 0);
+    CHECK(uv_timer_start(&d->timer, on_deferred, FAKE_DEFERS_MS, 0) == 0);
 }
 
 /* With the state's lock held. */
@@ -94,7 +123,9 @@ static void on_request(void *context, struct rpc_request *request)
     struct fake_node *n = context;
     int mode = atomic_load(&n->mode);
     if (mode == FAKE_REFUSES) {
-        refuse(n, request, (enum err)atomic_load(&n->refusal));
+        refuse(n, request, (enum err)atomic_load(&n->refusal), false);
+    } else if (mode == FAKE_DEFERS) {
+        defer(n, request);
     } else {
         enum err status;
         pthread_mutex_lock(&n->state->lock);

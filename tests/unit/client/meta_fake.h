@@ -15,10 +15,12 @@ enum fake_mode {
     FAKE_SERVES,
     FAKE_REFUSES, /* with `refusal` and the hint */
     FAKE_SILENT,  /* takes effect, and answers nothing */
+    FAKE_DEFERS,  /* refuses after FAKE_DEFERS_MS, and says that it is not done */
     FAKE_DROPS,   /* takes effect, and closes the connection instead of answering */
 };
 
 #define FAKE_SEQUENCES 4096
+#define FAKE_DEFERS_MS 25
 
 /* What the nodes of one metastore share. */
 struct fake_state {
