@@ -16,6 +16,11 @@ int64_t clock_boot_ns(void)
     return clock_ns(CLOCK_BOOTTIME);
 }
 
+int64_t clock_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int64_t clock_wall_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);

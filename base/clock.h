@@ -1,4 +1,4 @@
-/* clock.h: the two clocks. int64 nanoseconds. Pure modules never call these; they are handed the time. */
+/* clock.h: the clocks. int64 nanoseconds. Pure modules never call these; they are handed the time. */
 #pragma once
 
 #include <stdint.h>
@@ -8,4 +8,5 @@
 #define NS_PER_S INT64_C(1000000000)
 
 int64_t clock_boot_ns(void); /* CLOCK_BOOTTIME: goes on in suspend, never steps */
+int64_t clock_cpu_ns(void);  /* CLOCK_PROCESS_CPUTIME_ID: what all threads of this process have run */
 int64_t clock_wall_ns(void); /* CLOCK_REALTIME: for mtime and log lines only */

@@ -148,6 +148,7 @@ struct keeper_scrub {
     int64_t next_pass_ns;
     struct upkeep_pace pace;
     uint64_t pass_bytes;
+    int64_t looked_ns, looked_cpu_ns; /* when it was looked last how busy this node is, and its CPU time then */
 };
 
 struct keeper_collect {

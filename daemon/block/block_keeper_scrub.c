@@ -14,6 +14,8 @@
 #define STEP_BYTES (1 * MIB)
 #define BLOCK_COST_BYTES (4 * KIB) /* of a small block: the disk has to move all the same */
 #define IDLE_MS 500u
+#define BUSY_PART 8    /* this node is busy when it takes more than one part of so many of a processor */
+#define BUSY_SLOWER 4u /* the scrub goes so much more slowly then */
 
 _Static_assert(STEP_BLOCKS <= REPAIR_FRAME_MAX, "all of a step may be bad");
 
@@ -75,6 +77,16 @@ static void end_pass(struct block_keeper *k)
     schedule(k, IDLE_MS);
 }
 
+/* Since it was asked last. What the scrub itself takes at its usual rate is far less. */
+static bool is_busy(struct keeper_scrub *s, int64_t now_ns)
+{
+    int64_t cpu_ns = clock_cpu_ns();
+    bool busy = s->looked_ns > 0 && cpu_ns - s->looked_cpu_ns > (now_ns - s->looked_ns) / BUSY_PART;
+    s->looked_ns = now_ns;
+    s->looked_cpu_ns = cpu_ns;
+    return busy;
+}
+
 static void on_stepped(uv_work_t *work, int cancelled)
 {
     struct block_keeper *k = work->data;
@@ -93,10 +105,12 @@ static void on_stepped(uv_work_t *work, int cancelled)
         return;
     if (s->bad_count > 0)
         keeper_heal_go(k);
-    if (s->at_end)
+    if (s->at_end) {
         end_pass(k);
-    else
-        schedule(k, (uint64_t)(upkeep_pace_wait_ns(&s->pace, now_ns) / NS_PER_MS) + 1);
+        return;
+    }
+    uint64_t wait_ms = (uint64_t)(upkeep_pace_wait_ns(&s->pace, now_ns) / NS_PER_MS) + 1;
+    schedule(k, is_busy(s, now_ns) ? BUSY_SLOWER * wait_ms : wait_ms);
 }
 
 void keeper_scrub_on_timer(uv_timer_t *timer)
