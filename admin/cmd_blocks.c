@@ -40,9 +40,10 @@ static int print_json(const struct wire_admin_state *s)
     json_t *servers = json_array();
     for (unsigned i = 0; i < s->block_server_count; i++)
         json_array_append_new(servers, block_server_json(&s->block_servers[i]));
-    return admin_print_json(json_pack("{s:b, s:I, s:I, s:I, s:o, s:o}", "settled", t.settled, "short_blocks",
-                                      (json_int_t)t.short_blocks, "unsure_blocks", (json_int_t)t.unsure_blocks,
-                                      "bad_now", (json_int_t)t.bad, "space", space_json(s), "servers", servers));
+    return admin_print_json(json_pack("{s:b, s:i, s:I, s:I, s:I, s:o, s:o}", "settled", t.settled, "replicas",
+                                      (int)s->replicas, "short_blocks", (json_int_t)t.short_blocks, "unsure_blocks",
+                                      (json_int_t)t.unsure_blocks, "bad_now", (json_int_t)t.bad, "space", space_json(s),
+                                      "servers", servers));
 }
 
 static const char *rate_text(uint64_t rate, const char *none, char text[40])
@@ -174,7 +175,7 @@ static int change_server(struct admin *a, int argc, char **argv)
     while (w < ARRAY_SIZE(words) && strcmp(words[w].word, argv[0]) != 0)
         w++;
     if (w == ARRAY_SIZE(words))
-        return admin_usage(a, "blocks %s: it is drain, undrain, weight or remove", argv[0]);
+        return admin_usage(a, "blocks %s: it is drain, undrain, weight, remove or replicas", argv[0]);
     change.change = words[w].change;
     if (change.change == META_SERVER_REMOVE && argc == 3 && strcmp(argv[1], "--lost") == 0) {
         change.lost = true;
@@ -190,8 +191,24 @@ static int change_server(struct admin *a, int argc, char **argv)
     return e == ERR_OK ? admin_done(a, "block server %u is %s", change.id, words[w].done) : admin_fail(a, e, &why);
 }
 
+static int set_replicas(struct admin *a, int argc, char **argv)
+{
+    if (argc != 2)
+        return admin_usage(a, "the command is surfctl blocks replicas COUNT");
+    bool digit = argv[1][0] >= '1' && argv[1][0] <= '9' && argv[1][1] == 0;
+    struct wire_admin_replicas asked = {.count = digit ? (uint32_t)(argv[1][0] - '0') : 0};
+    if (asked.count == 0 || asked.count > LIMIT_REPLICAS)
+        return admin_usage(a, "\"%.80s\" copies of each block: it is a number from 1 to %u", argv[1], LIMIT_REPLICAS);
+    struct err_text why = {""};
+    enum err e = admin_ask_leader(a, METHOD_ADMIN_REPLICAS, wire_admin_replicas_encode(&asked, &a->arena), &why);
+    return e == ERR_OK ? admin_done(a, "each block is to have %u cop%s", asked.count, asked.count == 1 ? "y" : "ies")
+                       : admin_fail(a, e, &why);
+}
+
 static int run_blocks(struct admin *a, int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[0], "replicas") == 0)
+        return set_replicas(a, argc, argv);
     if (argc > 0)
         return change_server(a, argc, argv);
     struct survey s;
@@ -202,6 +219,9 @@ static int run_blocks(struct admin *a, int argc, char **argv)
     return a->json ? print_json(&s.leader->state) : print_text(a, &s.leader->state);
 }
 
-const struct admin_command command_blocks = {
-    "blocks",  "[drain ID|undrain ID|weight ID W|remove [--lost] ID]", "the block servers: copies, repair, scrub", 0, 3,
-    run_blocks};
+const struct admin_command command_blocks = {"blocks",
+                                             "[drain ID|undrain ID|weight ID W|remove [--lost] ID|replicas N]",
+                                             "the block servers: copies, repair, scrub",
+                                             0,
+                                             3,
+                                             run_blocks};

@@ -58,6 +58,12 @@ class Target:
         except OSError:
             pass  # without the right, cold is as cold as it gets
 
+    def copies(self, count):
+        """Of each block; a mount that begins goes by it at once."""
+        if self.mount:
+            self.mount.cluster.surfctl("blocks", "replicas", count)
+        self.cold()
+
 
 class Bench:
     def __init__(self, options, work):
@@ -179,6 +185,8 @@ class Bench:
         yield "4 KiB random read (fio)", "IOPS", lambda t: self.fio(t, "randread", seconds)
         yield "4 KiB random write, fsync each (fio)", "IOPS", lambda t: self.fio(t, "randwrite", seconds)
         yield "200-byte append, fsync each", "ops/s", lambda t: self.files(t, "append", n, sub="append")
+        yield f"{mib} MiB written + fsync, one copy", "MB/s", lambda t: (t.copies(1), self.files(t, "stream-write", mib, sub="single") / 1e6)[1]
+        yield "read cold, one copy", "MB/s", lambda t: (t.cold(), self.files(t, "stream-read", mib, sub="single") / 1e6, t.copies(3))[1]
 
     def run(self, targets):
         for name, unit, call, *first in self.workloads():

@@ -286,6 +286,7 @@ void service_block(struct node *n, struct rpc_request *request);
 void service_block_report(struct node *n, struct rpc_request *request);
 void service_admin(struct node *n, struct rpc_request *request);
 void service_block_servers(struct node *n, struct rpc_request *request);
+void service_replicas(struct node *n, struct rpc_request *request);
 void service_exports(struct node *n, struct rpc_request *request);
 /* METHOD_ADMIN_COLLECT */
 void service_collect(struct node *n, struct rpc_request *request);

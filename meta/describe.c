@@ -36,6 +36,7 @@ const char *meta_op_name(enum meta_op op)
                                                         [META_READS] = "reads",
                                                         [META_REWRITE] = "rewrite",
                                                         [META_SET_LEVEL] = "set-level",
+                                                        [META_REPLICAS] = "replicas",
                                                         [META_NEXT] = "next"};
     return op > 0 && op <= META_OP_LAST ? names[op] : "unknown";
 }
@@ -211,6 +212,9 @@ static void add_arguments(struct text *t, const struct meta_command *c)
         break;
     case META_SET_LEVEL:
         add(t, " level=%" PRIu32, c->set_level.level);
+        break;
+    case META_REPLICAS:
+        add(t, " count=%" PRIu32, c->replicas.count);
         break;
     case META_EXPORT:
         add_name(t, "name", c->export.name);

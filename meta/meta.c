@@ -49,6 +49,7 @@ static const op_function operations[META_OP_LAST + 1] = {
     [META_KV_EXPIRE] = op_kv_expire,
     [META_REWRITE] = op_rewrite,
     [META_SET_LEVEL] = op_set_level,
+    [META_REPLICAS] = op_replicas,
     [META_NEXT] = op_next,
 };
 

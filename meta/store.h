@@ -345,6 +345,7 @@ OP(kv_expire);
 OP(reads);
 OP(rewrite);
 OP(set_level);
+OP(replicas);
 OP(next);
 
 /* op_set_level.c: of an opened state; ERR_LEVEL when it is over level_max, or can't be told. */

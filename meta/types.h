@@ -139,6 +139,7 @@ enum meta_op {
     META_READS,     /* times of access of inodes that were read: set where they are due -> reply.set */
     META_REWRITE,   /* a fragmented part of a file is named as one block that holds the same bytes */
     META_SET_LEVEL, /* proposed by the leader: every member knows the next level (meta/level.h) */
+    META_REPLICAS,  /* an administrator's: how many copies each block shall have */
     META_NEXT       /* stands for what a program of the level behind META_LEVEL_MAX will know; for tests */
 };
 #define META_OP_LAST META_NEXT
@@ -391,6 +392,9 @@ struct meta_command {
         struct {
             uint32_t level; /* the state's level and one; EXIST when it is there already, INVAL for another */
         } set_level;
+        struct {
+            uint32_t count; /* 1..LIMIT_REPLICAS */
+        } replicas;
         struct {
             const struct meta_kv_change *changes; /* of different keys; LIMIT_KV_CHANGES_BYTES in all */
             unsigned count;                       /* 1..LIMIT_KV_KEYS */

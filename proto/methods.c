@@ -51,6 +51,8 @@ const char *rpc_method_name(unsigned method)
         return "ADMIN_UNREACHABLE";
     case METHOD_ADMIN_MEMBERS:
         return "ADMIN_MEMBERS";
+    case METHOD_ADMIN_REPLICAS:
+        return "ADMIN_REPLICAS";
     case METHOD_ADMIN_COLLECT:
         return "ADMIN_COLLECT";
     case METHOD_ADMIN_BLOCKS:

@@ -36,10 +36,11 @@ enum rpc_method {
     METHOD_ADMIN_HEARTBEAT,   /* empty -> empty: one round of replication, if leader */
     METHOD_ADMIN_UNREACHABLE, /* struct wire_admin_nodes -> empty: ignore messages from these ids, in addition to those
                                  ignored already; an empty list clears it */
-    METHOD_ADMIN_MEMBERS, /* struct wire_admin_member_change -> empty (REJOIN: wire_admin_rejoined); of the leader */
-    METHOD_ADMIN_BLOCKS,  /* struct wire_admin_server_change -> empty; of the leader */
-    METHOD_ADMIN_EXPORT,  /* struct wire_admin_export, both ways; of the leader */
-    METHOD_ADMIN_COLLECT, /* empty -> empty: all block servers look for garbage now; of the leader */
+    METHOD_ADMIN_MEMBERS,  /* struct wire_admin_member_change -> empty (REJOIN: wire_admin_rejoined); of the leader */
+    METHOD_ADMIN_BLOCKS,   /* struct wire_admin_server_change -> empty; of the leader */
+    METHOD_ADMIN_EXPORT,   /* struct wire_admin_export, both ways; of the leader */
+    METHOD_ADMIN_COLLECT,  /* empty -> empty: all block servers look for garbage now; of the leader */
+    METHOD_ADMIN_REPLICAS, /* struct wire_admin_replicas -> empty: copies of each block; of the leader */
     /* wire_check.h */
     METHOD_ADMIN_CHECK = 80, /* struct wire_check_query -> struct wire_check: of the node's own state */
     METHOD_ADMIN_REFERENCES, /* struct wire_ids_query -> struct wire_ids; of the leader */

@@ -100,6 +100,23 @@ enum err wire_admin_server_change_decode(struct slice s, struct arena *a, struct
     return ERR_OK;
 }
 
+struct slice wire_admin_replicas_encode(const struct wire_admin_replicas *q, struct arena *a)
+{
+    CHECK(q->count >= 1 && q->count <= LIMIT_REPLICAS);
+    Surf__AdminReplicas m = SURF__ADMIN_REPLICAS__INIT;
+    m.count = q->count;
+    return wire_pack(&m.base, a);
+}
+
+enum err wire_admin_replicas_decode(struct slice s, struct arena *a, struct wire_admin_replicas *ret,
+                                    struct err_text *why)
+{
+    WIRE_UNPACK(Surf__AdminReplicas, surf__admin_replicas, "replicas", s, WIRE_SMALL_BYTES, a, m);
+    TRY(wire_check_range("replicas.count", m->count, 1, LIMIT_REPLICAS, why));
+    *ret = (struct wire_admin_replicas){.count = m->count};
+    return ERR_OK;
+}
+
 struct slice wire_admin_export_encode(const struct wire_admin_export *q, struct arena *a)
 {
     CHECK(q->name.size > 0 && q->name.size <= LIMIT_EXPORT_BYTES && (q->options & ~q->mask) == 0);

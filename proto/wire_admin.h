@@ -145,6 +145,12 @@ struct wire_admin_server_change {
 struct slice wire_admin_server_change_encode(const struct wire_admin_server_change *c, struct arena *a);
 enum err wire_admin_server_change_decode(struct slice s, struct arena *a, struct wire_admin_server_change *ret,
                                          struct err_text *why) MUST_USE;
+struct wire_admin_replicas {
+    uint32_t count; /* 1..LIMIT_REPLICAS */
+};
+struct slice wire_admin_replicas_encode(const struct wire_admin_replicas *q, struct arena *a);
+enum err wire_admin_replicas_decode(struct slice s, struct arena *a, struct wire_admin_replicas *ret,
+                                    struct err_text *why) MUST_USE;
 struct wire_admin_export {  /* asked: to set these options of the mask; answered: which there are now */
     struct slice name;      /* 1..LIMIT_EXPORT_BYTES */
     uint32_t mask, options; /* meta_export_options; options are of the mask */

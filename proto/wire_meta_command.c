@@ -39,6 +39,7 @@ struct command_message {
         Surf__CommandReads reads;
         Surf__CommandRewrite rewrite;
         Surf__CommandSetLevel set_level;
+        Surf__CommandReplicas replicas;
         Surf__CommandNext next;
     };
     Surf__Extents extents;
@@ -288,6 +289,9 @@ static void body_fill(struct command_message *m, const struct meta_command *c, s
         return;
     case META_SET_LEVEL:
         BODY(m, SET_LEVEL, surf__command_set_level, set_level)->level = c->set_level.level;
+        return;
+    case META_REPLICAS:
+        BODY(m, REPLICAS, surf__command_replicas, replicas)->count = c->replicas.count;
         return;
     case META_NEXT:
         (void)BODY(m, NEXT, surf__command_next, next);
@@ -557,6 +561,7 @@ static Surf__Command__BodyCase body_of(enum meta_op op)
         [META_READS] = SURF__COMMAND__BODY_READS,
         [META_REWRITE] = SURF__COMMAND__BODY_REWRITE,
         [META_SET_LEVEL] = SURF__COMMAND__BODY_SET_LEVEL,
+        [META_REPLICAS] = SURF__COMMAND__BODY_REPLICAS,
         [META_NEXT] = SURF__COMMAND__BODY_NEXT,
     };
     return bodies[op];
@@ -618,6 +623,9 @@ static enum err body_read(const Surf__Command *m, struct arena *a, struct meta_c
     case SURF__COMMAND__BODY_SET_LEVEL:
         c->set_level.level = m->set_level->level;
         return wire_check_range("command.set_level.level", c->set_level.level, 1, UINT32_MAX, why);
+    case SURF__COMMAND__BODY_REPLICAS:
+        c->replicas.count = m->replicas->count;
+        return wire_check_range("command.replicas.count", c->replicas.count, 1, LIMIT_REPLICAS, why);
     case SURF__COMMAND__BODY_KV_EXPIRE:
     case SURF__COMMAND__BODY_NEXT:
         return ERR_OK;

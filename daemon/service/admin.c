@@ -347,6 +347,8 @@ void service_admin(struct node *n, struct rpc_request *request)
         service_members(n, request);
     else if (request->method == METHOD_ADMIN_BLOCKS)
         service_block_servers(n, request);
+    else if (request->method == METHOD_ADMIN_REPLICAS)
+        service_replicas(n, request);
     else if (request->method == METHOD_ADMIN_EXPORT)
         service_exports(n, request);
     else if (request->method == METHOD_ADMIN_COLLECT)

@@ -1,5 +1,6 @@
-/* An administrator's changes of the block servers: drained, not drained any more, of another weight, removed; and that
- * they shall look for garbage. Of the leader, who knows what each of them has told of its blocks. */
+/* An administrator's changes of the block servers: drained, not drained any more, of another weight, removed; how many
+ * copies a block shall have; and that they shall look for garbage. Of the leader, who knows what each of them has told
+ * of its blocks. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "daemon/node.h"
@@ -85,6 +86,25 @@ void service_block_servers(struct node *n, struct rpc_request *request)
         service_refuse(n, request, e, why.text);
         return;
     }
+    struct change *c = MEM_NEW(struct change);
+    *c = (struct change){.node = n, .request = request};
+    replica_propose_own(n->replica, &command, change_done, c);
+}
+
+void service_replicas(struct node *n, struct rpc_request *request)
+{
+    struct wire_admin_replicas asked;
+    struct err_text why;
+    if (!n->leader_ready) {
+        service_refuse(n, request, service_not_leader(n), NULL);
+        return;
+    }
+    enum err e = wire_admin_replicas_decode(request->message, &request->arena, &asked, &why);
+    if (e != ERR_OK) {
+        service_refuse(n, request, e, why.text);
+        return;
+    }
+    struct meta_command command = {.op = META_REPLICAS, .replicas.count = asked.count};
     struct change *c = MEM_NEW(struct change);
     *c = (struct change){.node = n, .request = request};
     replica_propose_own(n->replica, &command, change_done, c);

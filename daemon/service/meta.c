@@ -61,7 +61,8 @@ static void call_done(struct replica_proposal *p, enum err status, const struct 
 static enum err check_command(const struct meta_command *c, struct err_text *why)
 {
     if (c->op == META_INIT || c->op == META_REAP || c->op == META_RELEASE || c->op == META_BLOCK_SERVER ||
-        c->op == META_EXPORT || c->op == META_EPOCH || c->op == META_KV_EXPIRE || c->op == META_SET_LEVEL)
+        c->op == META_EXPORT || c->op == META_EPOCH || c->op == META_KV_EXPIRE || c->op == META_SET_LEVEL ||
+        c->op == META_REPLICAS)
         return err_explain(why, ERR_PERM, "%s is not for clients", meta_op_name(c->op));
     if (c->session == 0 && c->op != META_SESSION_OPEN && c->op != META_SESSION_END)
         return err_explain(why, ERR_INVAL, "%s without a session", meta_op_name(c->op));

@@ -130,7 +130,7 @@ void service_on_request(void *context, struct rpc_request *request)
         node_receive(n, request);
     else if (request->oneway)
         rpc_release(request);
-    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_COLLECT)
+    else if (request->method >= METHOD_ADMIN_STATE && request->method <= METHOD_ADMIN_REPLICAS)
         service_admin(n, request);
     else if (request->method == METHOD_ADMIN_FILES)
         service_files(n, request);

@@ -126,7 +126,7 @@ void metastore_map_change(struct world *w)
         return;
     struct map m = w->maps[w->map_count - 1];
     unsigned index = below(w, m.count), slot = below(w, SERVERS);
-    switch (below(w, 6)) {
+    switch (below(w, 7)) {
     case 0:
         if (w->servers[slot].registered)
             return;
@@ -143,6 +143,9 @@ void metastore_map_change(struct world *w)
         m.servers[index].weight = 1 + below(w, 1u << WEIGHT_BITS);
         break;
     case 4:
+        m.replicas = 1 + below(w, 3);
+        break;
+    case 5:
         m.servers[index].zone = below(w, 3);
         break;
     default:
@@ -150,7 +153,7 @@ void metastore_map_change(struct world *w)
             return;
     }
     publish(w, &m);
-    seeds_trace("map %u: %u servers, %u drained", w->map_count - 1, m.count, drained(&m));
+    seeds_trace("map %u: %u servers, %u drained, %u copies", w->map_count - 1, m.count, drained(&m), m.replicas);
 }
 
 void metastore_map_end(struct world *w)

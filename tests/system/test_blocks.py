@@ -473,6 +473,29 @@ def test_a_drained_server_tells_that_it_is_empty(make_cluster):
     wait_until("it to be removed", lambda: c.surfctl("blocks", "remove", number, check=False).returncode == 0, 30)
 
 
+def test_how_many_copies_each_block_has(make_cluster):
+    """Less and more than before, with what was there and with what comes then."""
+    c = make_cluster(4, REPAIR)
+    c.wait_formed()
+    m = c.mount("m")
+    wait_until("all four servers", lambda: len(servers(c)) == 4)
+    manifest = write_files(m.path, 20)
+    wait_copies(c, 60)
+    for words in (["0"], ["8"], ["x"], ["-1"], ["3x"], [], ["2", "3"]):
+        refused = c.surfctl("blocks", "replicas", *words, check=False)
+        assert refused.returncode == 64 and refused.stderr, words
+    assert blocks(c)["replicas"] == 3
+    for copies in (1, 4, 2):
+        c.surfctl("blocks", "replicas", copies)
+        assert blocks(c)["replicas"] == copies
+        wait_copies(c, len(manifest) * copies)
+        manifest.update(write_files(m.path, 5, seed=10 + copies, prefix=f"of-{copies}-"))
+        wait_copies(c, len(manifest) * copies)
+    assert blocks(c)["space"]["copies"] == 2
+    c.nodes[c.wait_leader() % 4 + 1].kill()
+    check_files(c.mount("other").path, manifest)
+
+
 def test_what_blocks_shows(make_cluster):
     c = make_cluster(1, SCRUB)
     c.wait_formed()

@@ -374,6 +374,9 @@ static void sample_body(struct prng *p, struct arena *a, struct meta_command *c)
     case META_SET_LEVEL:
         c->set_level.level = (uint32_t)sample_u64(p, 1, UINT32_MAX);
         break;
+    case META_REPLICAS:
+        c->replicas.count = (uint32_t)prng_between(p, 1, LIMIT_REPLICAS);
+        break;
     case META_BLOCK_SERVER:
         sample_server(p, a, &c->block_server);
         break;

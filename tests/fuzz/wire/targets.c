@@ -73,6 +73,7 @@ SIMPLE(wire_admin_crash, wire_admin_crash)
 SIMPLE(wire_admin_nodes, wire_admin_nodes)
 SIMPLE(wire_admin_server_change, wire_admin_server_change)
 SIMPLE(wire_admin_export, wire_admin_export)
+SIMPLE(wire_admin_replicas, wire_admin_replicas)
 SIMPLE(wire_members, wire_members)
 SIMPLE(wire_files_query, meta_files_query)
 SIMPLE(wire_files, meta_files)
@@ -203,6 +204,7 @@ MAKE(wire_admin_server_change, wire_admin_server_change,
 MAKE(wire_admin_export, wire_admin_export, value.name = sample_bytes(p, a, 1, LIMIT_EXPORT_BYTES);
      value.mask = (uint32_t)prng_below(p, META_EXPORT_OPTIONS_ALL + 1);
      value.options = value.mask & (uint32_t)prng_next(p))
+MAKE(wire_admin_replicas, wire_admin_replicas, value.count = (uint32_t)prng_between(p, 1, LIMIT_REPLICAS))
 MAKE(wire_members, wire_members, value.map_version = prng_next(p), value.count = (unsigned)prng_below(p, 5);
      for (unsigned i = 0; i < value.count; i++) value.list[i].id = i + 1, value.list[i].address = sample_address(p, a))
 
@@ -260,6 +262,7 @@ const struct wire_target wire_targets[] = {
     {"admin_crash", run_wire_admin_crash, make_wire_admin_crash},
     {"admin_nodes", run_wire_admin_nodes, make_wire_admin_nodes},
     {"admin_server_change", run_wire_admin_server_change, make_wire_admin_server_change},
+    {"admin_replicas", run_wire_admin_replicas, make_wire_admin_replicas},
     {"admin_export", run_wire_admin_export, make_wire_admin_export},
     {"members", run_wire_members, make_wire_members},
     {"files_query", run_wire_files_query, make_wire_files_query},

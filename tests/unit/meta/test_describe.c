@@ -71,6 +71,8 @@ static void every_operation_is_described(void **state)
     expect(&c, "setxattr ino=4 name=\"user.k\" bytes=4 flags=0x1");
     c.op = META_REMOVEXATTR;
     expect(&c, "removexattr ino=4 name=\"user.k\"");
+    c = (struct meta_command){.op = META_REPLICAS, .replicas.count = 2};
+    expect(&c, "replicas count=2");
     c = (struct meta_command){.op = META_EXPORT, .export = {.name = slice_str("default"), .mask = 1, .options = 1}};
     expect(&c, "export name=\"default\" mask=0x1 options=0x1");
     const struct meta_kv_change changes[] = {

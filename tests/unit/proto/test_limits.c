@@ -244,9 +244,15 @@ static void test_other_commands(void **state)
     number(1, 1);
     refused(command(META_REAP, 18), "body", "18");
     refused(command((enum meta_op)0, 18), "op", "0");
-    newer(command((enum meta_op)(META_OP_LAST + 1), 18), "op", "30");
+    newer(command((enum meta_op)(META_OP_LAST + 1), 18), "op", "31");
     number(1, 0);
     refused(command(META_SET_LEVEL, 70), "level", "0");
+    number(1, 0);
+    refused(command(META_REPLICAS, 72), "count", "0");
+    number(1, LIMIT_REPLICAS);
+    accepted(command(META_REPLICAS, 72));
+    number(1, LIMIT_REPLICAS + 1);
+    refused(command(META_REPLICAS, 72), "count", "8");
 }
 
 static struct slice lock_bytes(unsigned kind, unsigned type, uint64_t start, uint64_t end)

@@ -106,6 +106,22 @@ static void test_server_change(void **state)
     refused(server_change(META_SERVER_CHANGE_LAST + 1, 1, 0), "change", "5");
 }
 
+static enum err replicas_of(uint64_t count)
+{
+    struct wire_admin_replicas got;
+    number(1, count);
+    return wire_admin_replicas_decode(written(), &a, &got, &why);
+}
+
+static void test_replicas(void **state)
+{
+    (void)state;
+    accepted(replicas_of(1));
+    accepted(replicas_of(LIMIT_REPLICAS));
+    refused(replicas_of(0), "count", "0");
+    refused(replicas_of(LIMIT_REPLICAS + 1), "count", "8");
+}
+
 static enum err export_of(const char *name, uint64_t mask, uint64_t options)
 {
     struct wire_admin_export got;
@@ -328,8 +344,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_blocks),  TEST(test_server_change), TEST(test_export), TEST(test_admin),
-        TEST(test_changes), TEST(test_checks),        TEST(test_files),
+        TEST(test_blocks), TEST(test_server_change), TEST(test_replicas), TEST(test_export),
+        TEST(test_admin),  TEST(test_changes),       TEST(test_checks),   TEST(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

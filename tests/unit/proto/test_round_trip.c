@@ -224,6 +224,9 @@ static void body_equal(const struct meta_command *x, const struct meta_command *
     case META_SET_LEVEL:
         EQ(set_level.level);
         return;
+    case META_REPLICAS:
+        EQ(replicas.count);
+        return;
     case META_BLOCK_SERVER:
         server_equal(&x->block_server, &y->block_server);
         return;
