@@ -485,13 +485,13 @@ def test_how_many_copies_each_block_has(make_cluster):
         refused = c.surfctl("blocks", "replicas", *words, check=False)
         assert refused.returncode == 64 and refused.stderr, words
     assert blocks(c)["replicas"] == 3
-    for copies in (1, 4, 2):
+    for copies in (1, 4):
         c.surfctl("blocks", "replicas", copies)
         assert blocks(c)["replicas"] == copies
         wait_copies(c, len(manifest) * copies)
         manifest.update(write_files(m.path, 5, seed=10 + copies, prefix=f"of-{copies}-"))
         wait_copies(c, len(manifest) * copies)
-    assert blocks(c)["space"]["copies"] == 2
+    assert blocks(c)["space"]["copies"] == 4
     c.nodes[c.wait_leader() % 4 + 1].kill()
     check_files(c.mount("other").path, manifest)
 
