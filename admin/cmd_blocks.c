@@ -148,11 +148,18 @@ static int print_text(struct admin *a, const struct wire_admin_state *s)
     return EXIT_DONE;
 }
 
-static bool parse_weight(struct admin *a, const char *text, uint64_t *ret)
+/* 0: it is no number from 1 to most. */
+static uint64_t number_in(const char *text, uint64_t most)
 {
     size_t digits = strspn(text, "0123456789");
     uint64_t value = digits > 0 && digits <= 15 && text[digits] == 0 ? strtoull(text, NULL, 10) : 0;
-    if (value < 1 || value > META_WEIGHT_MAX) {
+    return value <= most ? value : 0;
+}
+
+static bool parse_weight(struct admin *a, const char *text, uint64_t *ret)
+{
+    uint64_t value = number_in(text, META_WEIGHT_MAX);
+    if (value == 0) {
         admin_usage(a, "\"%s\" is not a weight: a number of MiB, or of anything else that fits the other servers'",
                     text);
         return false;
@@ -194,10 +201,9 @@ static int change_server(struct admin *a, int argc, char **argv)
 static int set_replicas(struct admin *a, int argc, char **argv)
 {
     if (argc != 2)
-        return admin_usage(a, "the command is surfctl blocks replicas COUNT");
-    bool digit = argv[1][0] >= '1' && argv[1][0] <= '9' && argv[1][1] == 0;
-    struct wire_admin_replicas asked = {.count = digit ? (uint32_t)(argv[1][0] - '0') : 0};
-    if (asked.count == 0 || asked.count > LIMIT_REPLICAS)
+        return admin_usage(a, "the command is surfctl blocks replicas N");
+    struct wire_admin_replicas asked = {.count = (uint32_t)number_in(argv[1], LIMIT_REPLICAS)};
+    if (asked.count == 0)
         return admin_usage(a, "\"%.80s\" copies of each block: it is a number from 1 to %u", argv[1], LIMIT_REPLICAS);
     struct err_text why = {""};
     enum err e = admin_ask_leader(a, METHOD_ADMIN_REPLICAS, wire_admin_replicas_encode(&asked, &a->arena), &why);

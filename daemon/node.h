@@ -169,12 +169,12 @@ void node_close(struct node *n);
 const char *node_own_address(const struct node *n);
 /* Neither crashed, nor stepped aside, nor faulted, nor stopping. */
 bool node_in_service(const struct node *n);
-/* Its own state of the metastore goes on: it is a member. One that was removed keeps what it had, and hears of nothing
- * any more. */
-bool node_has_state(const struct node *n);
 
 /* node_replica.c */
 enum err node_replica_open(struct node *n, struct err_text *why) MUST_USE;
+/* Its own state of the metastore goes on: it is a member. One that was removed keeps what it had, and hears of nothing
+ * any more. */
+bool node_has_state(const struct node *n);
 void node_replica_stop(struct node *n);  /* before the loop runs dry */
 void node_replica_close(struct node *n); /* after */
 /* To be called behind whatever calls the replica from a timer: its deadline may be another one. */

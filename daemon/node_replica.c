@@ -92,6 +92,11 @@ static void work(void *context, struct replica_work *work)
     CHECK(uv_queue_work(n->loop, &w->request, on_work, on_work_done) == 0);
 }
 
+bool node_has_state(const struct node *n)
+{
+    return n->replica && !replica_is_removed(n->replica);
+}
+
 /* ---- turns and time ---- */
 
 static void on_idle(uv_idle_t *idle)
@@ -150,11 +155,6 @@ static void on_check(uv_check_t *check)
 }
 
 /* ---- what it tells ---- */
-
-bool node_has_state(const struct node *n)
-{
-    return n->replica && !replica_is_removed(n->replica);
-}
 
 static void role_changed(void *context)
 {

@@ -22,6 +22,6 @@ enum err file_refresh(struct open_file *h, const struct meta_attr *attr, struct 
 void open_file_refuse(struct open_file *h)
 {
     atomic_store(&h->refused, true);
-    inode_pages_are_wrong(
-        h->inode); /* what the kernel has it gives without asking, also what it has read just before */
+    /* What the kernel has it gives without asking, also what it has read just before. */
+    inode_pages_are_wrong(h->inode);
 }

@@ -24,6 +24,13 @@ static void change_done(void *context, enum err status, const struct meta_reply 
     free(c);
 }
 
+static void propose(struct node *n, struct rpc_request *request, const struct meta_command *command)
+{
+    struct change *c = MEM_NEW(struct change);
+    *c = (struct change){.node = n, .request = request};
+    replica_propose_own(n->replica, command, change_done, c);
+}
+
 /* Its blocks are elsewhere, as far as it has told: it met none when it last looked, which was by the map in force. */
 static enum err may_be_removed(const struct block_registry_entry *e, uint64_t map_version, struct err_text *why)
 {
@@ -86,9 +93,7 @@ void service_block_servers(struct node *n, struct rpc_request *request)
         service_refuse(n, request, e, why.text);
         return;
     }
-    struct change *c = MEM_NEW(struct change);
-    *c = (struct change){.node = n, .request = request};
-    replica_propose_own(n->replica, &command, change_done, c);
+    propose(n, request, &command);
 }
 
 void service_replicas(struct node *n, struct rpc_request *request)
@@ -105,9 +110,7 @@ void service_replicas(struct node *n, struct rpc_request *request)
         return;
     }
     struct meta_command command = {.op = META_REPLICAS, .replicas.count = asked.count};
-    struct change *c = MEM_NEW(struct change);
-    *c = (struct change){.node = n, .request = request};
-    replica_propose_own(n->replica, &command, change_done, c);
+    propose(n, request, &command);
 }
 
 static void collect_done(void *context, enum err status)
